@@ -1,0 +1,33 @@
+# A room is a folder of .c files that becomes one static library. Arrows point one way, as docs/architecture.md says:
+# what a room may include is exactly what it links.
+function(orch_room name folder)
+  cmake_parse_arguments(ROOM "" "" "NEEDS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c ${CMAKE_SOURCE_DIR}/${folder}/exec/*.c)
+  if(NOT sources)
+    set(sources ${CMAKE_SOURCE_DIR}/cmake/empty.c)
+  endif()
+  add_library(${name} STATIC ${sources})
+  target_link_libraries(${name} PUBLIC orch_flags ${ROOM_NEEDS})
+endfunction()
+
+orch_room(orch_base common/base NEEDS PkgConfig::CRYPTO)
+target_include_directories(orch_base PUBLIC ${CMAKE_SOURCE_DIR}/common)
+orch_room(orch_stats common/stats NEEDS orch_base m)
+orch_room(orch_conf common/conf NEEDS orch_base PkgConfig::YAML PkgConfig::JANSSON PkgConfig::ARCHIVE)
+orch_room(orch_io common/io NEEDS orch_base PkgConfig::UV PkgConfig::PQ PkgConfig::CURL PkgConfig::JANSSON)
+target_sources(orch_io PRIVATE ${ORCH_SCHEMA_C})
+
+foreach(room chat gate trigger rollout)
+  orch_room(orch_${room} orchestrator/${room} NEEDS orch_io orch_conf orch_stats)
+  target_include_directories(orch_${room} PUBLIC ${CMAKE_SOURCE_DIR}/orchestrator)
+endforeach()
+orch_room(orch_serve orchestrator/serve NEEDS orch_chat orch_gate orch_trigger orch_rollout PkgConfig::MHD)
+
+orch_room(orch_worker worker NEEDS orch_io orch_conf orch_stats)
+target_include_directories(orch_worker PUBLIC ${CMAKE_SOURCE_DIR}/worker)
+
+file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/orchestrator/cli/*.c)
+if(cli_sources)
+  add_executable(orch ${cli_sources})
+  target_link_libraries(orch PRIVATE orch_serve orch_worker PkgConfig::SMARTCOLS)
+endif()
