@@ -27,7 +27,7 @@ orch_room(orch_worker worker NEEDS orch_io orch_conf orch_stats)
 target_include_directories(orch_worker PUBLIC ${CMAKE_SOURCE_DIR}/worker)
 
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/orchestrator/cli/*.c)
-if(cli_sources)
+if(cli_sources AND EXISTS ${CMAKE_SOURCE_DIR}/common/base/strbuf.c)
   add_executable(orch ${cli_sources})
   target_link_libraries(orch PRIVATE orch_serve orch_worker PkgConfig::SMARTCOLS)
 endif()
