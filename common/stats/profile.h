@@ -1,0 +1,59 @@
+/* The training profile: one sketch per numeric column of the rows a version was trained on.
+ *
+ * The worker makes it from `profile.csv`, the version carries it, monitors compare windows with it. */
+#ifndef ORCH_STATS_PROFILE_H
+#define ORCH_STATS_PROFILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "stats/sketch.h"
+
+#define PROFILE_COLUMNS_MAX 512
+#define PROFILE_NAME_MAX 128                /* bytes of a column's name */
+#define PROFILE_CELLS_MAX (8 * 1024 * 1024) /* numbers kept while building, over all columns: 64 MiB */
+#define PROFILE_LINE_MAX (1024 * 1024)      /* bytes of one CSV record */
+#define PROFILE_ENCODED_MAX (PROFILE_COLUMNS_MAX * (2 + PROFILE_NAME_MAX + SKETCH_ENCODED_MAX) + 24)
+
+struct profile_column {
+  char name[PROFILE_NAME_MAX + 1]; /* UTF-8, not empty */
+  struct sketch sketch;
+};
+struct profile {
+  uint64_t rows;
+  size_t n_columns;
+  struct profile_column *columns; /* names are distinct */
+};
+
+void profile_free(struct profile *profile); /* NULL is fine */
+/* NULL when there is no such column. */
+const struct sketch *profile_find(const struct profile *profile, const char *name);
+
+/* Appends the binary form ("ORCHPROF", version 1, little endian): the same profile gives the same bytes everywhere. */
+void profile_encode(const struct profile *profile, struct strbuf *out);
+/* Checks everything it reads: ERR_INVALID with what is wrong, ERR_LIMIT above the bounds. Free with profile_free(). */
+struct profile *profile_decode(const void *bytes, size_t len, struct err *err) ORCH_MUST_CHECK;
+
+/* Building: name the columns, give rows, finish. Values are kept until the edges are known. */
+struct profile_builder;
+/* Names are copied; ERR_INVALID for empty, overlong or repeated ones, ERR_LIMIT for too many. */
+struct profile_builder *profile_builder_new(const char *const *names, size_t n, struct err *err) ORCH_MUST_CHECK;
+void profile_builder_free(struct profile_builder *builder); /* NULL is fine */
+/* One row: `cells` has one entry per name. ERR_LIMIT when PROFILE_CELLS_MAX numbers are exceeded. */
+bool profile_builder_row(struct profile_builder *builder, const struct cell *cells, struct err *err) ORCH_MUST_CHECK;
+/* The profile. Columns where more than half of the cells that are there are no numbers are left out: they are texts,
+ * and a sketch of numbers says nothing about them. ERR_INVALID when there was no row. The builder stays to be freed. */
+struct profile *profile_builder_finish(struct profile_builder *builder, struct err *err) ORCH_MUST_CHECK;
+
+/* CSV (RFC 4180: quotes, doubled quotes, CRLF or LF; a byte order mark is skipped; blank lines are skipped; the first
+ * record names the columns), fed in chunks of any size. Records must have as many fields as the header. */
+struct profile_csv;
+struct profile_csv *profile_csv_new(void);
+void profile_csv_free(struct profile_csv *csv); /* NULL is fine */
+bool profile_csv_feed(struct profile_csv *csv, const char *bytes, size_t len, struct err *err) ORCH_MUST_CHECK;
+/* Takes a last record without newline, then as profile_builder_finish(). Errors name the line. */
+struct profile *profile_csv_finish(struct profile_csv *csv, struct err *err) ORCH_MUST_CHECK;
+
+#endif
