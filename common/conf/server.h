@@ -1,0 +1,15 @@
+/* The server's file, `orch.yaml`: reviewers, chat, webhooks, callbacks; checked and normalised to JSON. */
+#ifndef ORCH_CONF_SERVER_H
+#define ORCH_CONF_SERVER_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "conf/problems.h"
+
+/* {"reviewers":[{"name","email"?,"slack"?,"groups":[..]}],"chat":{"slack":{"channel"}}?,
+ *  "webhooks":[{"name","url","secret_env","events":[..]}],"callbacks":[{"name","secret_env","may_speak_for":[..]}]}
+ * A new document (json_decref), or NULL: then `problems` says why. */
+json_t *server_parse(const char *text, size_t len, struct problems *problems);
+
+#endif
