@@ -39,9 +39,9 @@ _Noreturn void mem_assert_failed(const char *what, const char *file, int line);
 struct arena_block;
 struct arena {
   struct arena_block *blocks;
-  size_t used;  /* bytes handed out */
-  size_t max;   /* cap in bytes */
-  bool failed;  /* sticky: some allocation exceeded the cap */
+  size_t used; /* bytes handed out */
+  size_t max;  /* cap in bytes */
+  bool failed; /* sticky: some allocation exceeded the cap */
 };
 void arena_init(struct arena *arena, size_t max_bytes);
 void arena_fini(struct arena *arena);
@@ -62,6 +62,6 @@ static inline void arena_fini_p(struct arena *arena) {
 }
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

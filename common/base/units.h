@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One number and one unit (ms, s, m, h, d); no fraction, no sign; false when malformed, without unit or over 10 years. */
+/* One number and one unit (ms, s, m, h, d); no fraction, no sign; false when malformed, without unit or over 10 years.
+ */
 bool units_parse_duration_ms(const char *text, int64_t *ret_ms);
 /* One number and one unit (B, KiB, MiB, GiB, TiB); false when malformed, without unit or over 2^53. */
 bool units_parse_size_bytes(const char *text, int64_t *ret_bytes);
