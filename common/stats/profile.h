@@ -14,7 +14,6 @@
 #define PROFILE_COLUMNS_MAX 512
 #define PROFILE_NAME_MAX 128                /* bytes of a column's name */
 #define PROFILE_CELLS_MAX (8 * 1024 * 1024) /* numbers kept while building, over all columns: 64 MiB */
-#define PROFILE_LINE_MAX (1024 * 1024)      /* bytes of one CSV record */
 #define PROFILE_ENCODED_MAX (PROFILE_COLUMNS_MAX * (2 + PROFILE_NAME_MAX + SKETCH_ENCODED_MAX) + 24)
 
 struct profile_column {

@@ -1,0 +1,180 @@
+#include "stats/sketch.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+double sketch_quantile_of_sorted(const double *sorted, size_t n, double level) {
+  double at = (double)(n - 1) * level;
+  size_t low = (size_t)floor(at);
+  if (low >= n - 1) return sorted[n - 1];
+  double a = sorted[low], b = sorted[low + 1], t = at - (double)low, step = b - a;
+  return t >= 0.5 ? b - step * (1 - t) : a + step * t;
+}
+
+/* Adds an edge unless it repeats the last one (or rounding put it below). Returns the index of the edge in force. */
+static uint32_t grid_push(struct sketch_grid *grid, double edge) {
+  edge += 0.0; /* -0.0 becomes 0.0: equal values, equal bytes */
+  if (grid->n_edges && edge <= grid->edges[grid->n_edges - 1]) return grid->n_edges - 1;
+  grid->edges[grid->n_edges] = edge;
+  return grid->n_edges++;
+}
+
+static void grid_push_cut(struct sketch_grid *grid, double edge) {
+  uint8_t index = (uint8_t)grid_push(grid, edge);
+  if (grid->n_cuts && grid->cuts[grid->n_cuts - 1] == index) return;
+  grid->cuts[grid->n_cuts++] = index;
+}
+
+void sketch_grid_init(struct sketch_grid *grid, const double *sorted, size_t n) {
+  *grid = (struct sketch_grid){0};
+  if (n == 0) return;
+  if (sorted[0] == sorted[n - 1]) {
+    grid->constant = true;
+    grid_push_cut(grid, nextafter(sorted[0], -INFINITY)); /* (-inf, before c], (before c, c], (c, inf) */
+    grid_push_cut(grid, sorted[0]);
+    return;
+  }
+  for (int decile = 0; decile < 10; decile++) {
+    /* 128 bins over ten deciles: floor(12.8 d) is where decile d starts, so each gets 12 or 13. */
+    int parts = (decile + 1) * 128 / 10 - decile * 128 / 10;
+    for (int j = 1; j < parts; j++)
+      grid_push(grid, sketch_quantile_of_sorted(sorted, n, (decile + (double)j / parts) / 10));
+    if (decile < 9) grid_push_cut(grid, sketch_quantile_of_sorted(sorted, n, (decile + 1) / 10.0));
+  }
+}
+
+bool sketch_grid_equal(const struct sketch_grid *a, const struct sketch_grid *b) {
+  return a->n_edges == b->n_edges && a->n_cuts == b->n_cuts && a->constant == b->constant &&
+         memcmp(a->edges, b->edges, a->n_edges * sizeof a->edges[0]) == 0 && memcmp(a->cuts, b->cuts, a->n_cuts) == 0;
+}
+
+void sketch_init(struct sketch *sketch, const struct sketch_grid *grid) {
+  *sketch = (struct sketch){.grid = *grid};
+}
+
+uint32_t sketch_bin(const struct sketch_grid *grid, double value) {
+  /* Lower bound without branches to mispredict: the first edge that is not below the value. */
+  const double *base = grid->edges;
+  uint32_t left = grid->n_edges;
+  while (left > 1) {
+    uint32_t half = left / 2;
+    base = base[half - 1] < value ? base + half : base;
+    left -= half;
+  }
+  return (uint32_t)(base - grid->edges) + (left == 1 && base[0] < value);
+}
+
+void sketch_add(struct sketch *s, double value) {
+  s->n++;
+  if (isnan(value)) {
+    s->nan++;
+    return;
+  }
+  if (fabs(value) > SKETCH_ABS_MAX) {
+    if (value > 0)
+      s->pos_inf++;
+    else
+      s->neg_inf++;
+    return;
+  }
+  value += 0.0;
+  uint32_t bin = sketch_bin(&s->grid, value);
+  s->count[bin]++;
+  s->sum[bin] += value;
+  if (s->finite == 0 || value < s->min) s->min = value;
+  if (s->finite == 0 || value > s->max) s->max = value;
+  s->finite++;
+  double step = value - s->mean;
+  s->mean += step / (double)s->finite;
+  s->m2 += step * (value - s->mean);
+}
+
+void sketch_add_cell(struct sketch *s, struct cell cell) {
+  switch (cell.kind) {
+  case CELL_NUMBER:
+    sketch_add(s, cell.number);
+    return;
+  case CELL_NULL:
+    s->n++;
+    s->null++;
+    return;
+  case CELL_BAD:
+    s->n++;
+    s->bad++;
+    return;
+  }
+}
+
+static void merge_moments(struct sketch *into, const struct sketch *from) {
+  double a = (double)into->finite, b = (double)from->finite;
+  if (b == 0) return;
+  if (a == 0) {
+    into->mean = from->mean;
+    into->m2 = from->m2;
+    into->min = from->min;
+    into->max = from->max;
+    return;
+  }
+  double step = from->mean - into->mean;
+  into->mean += step * (b / (a + b));
+  into->m2 += from->m2 + step * step * (a * b / (a + b));
+  into->min = fmin(into->min, from->min);
+  into->max = fmax(into->max, from->max);
+}
+
+bool sketch_merge(struct sketch *into, const struct sketch *from, struct err *err) {
+  if (!sketch_grid_equal(&into->grid, &from->grid))
+    return err_set(err, ERR_INVALID, "sketches of different grids cannot be merged");
+  /* Every other count is at most n. */
+  if (into->n > UINT64_MAX - from->n) return err_set(err, ERR_LIMIT, "sketch counts would overflow");
+  merge_moments(into, from);
+  into->n += from->n;
+  into->null += from->null;
+  into->nan += from->nan;
+  into->pos_inf += from->pos_inf;
+  into->neg_inf += from->neg_inf;
+  into->bad += from->bad;
+  into->finite += from->finite;
+  for (uint32_t i = 0; i <= into->grid.n_edges; i++) {
+    into->count[i] += from->count[i];
+    into->sum[i] += from->sum[i];
+  }
+  return true;
+}
+
+uint64_t sketch_missing(const struct sketch *s) {
+  return s->n - s->finite;
+}
+
+double sketch_deviation(const struct sketch *s) {
+  return s->finite ? sqrt(s->m2 / (double)s->finite) : 0;
+}
+
+double sketch_quantile(const struct sketch *s, double level) {
+  if (s->finite == 0) return NAN;
+  double want = level * (double)s->finite, seen = 0;
+  for (uint32_t i = 0; i <= s->grid.n_edges; i++) {
+    double in_bin = (double)s->count[i];
+    if (in_bin == 0 || seen + in_bin < want) {
+      seen += in_bin;
+      continue;
+    }
+    double low = i > 0 ? fmax(s->grid.edges[i - 1], s->min) : s->min;
+    double high = i < s->grid.n_edges ? fmin(s->grid.edges[i], s->max) : s->max;
+    double share = fmin(1, fmax(0, (want - seen) / in_bin));
+    return low + (high - low) * share;
+  }
+  return s->max;
+}
+
+size_t sketch_groups(const struct sketch *s, uint64_t ret_counts[SKETCH_GROUPS_MAX]) {
+  uint32_t bin = 0;
+  for (uint32_t g = 0; g <= s->grid.n_cuts; g++) {
+    uint32_t last = g < s->grid.n_cuts ? s->grid.cuts[g] : s->grid.n_edges;
+    ret_counts[g] = 0;
+    for (; bin <= last; bin++) ret_counts[g] += s->count[bin];
+  }
+  return s->grid.n_cuts + 1;
+}

@@ -1,0 +1,215 @@
+/* Sketches: the grid, counting, merging in any order, the binary form against hostile bytes. */
+#include "drift_data.h"
+
+#include <time.h>
+
+#include "base/digest.h"
+#include "stats/measure.h"
+
+static uint64_t seed_of_run(void) {
+  const char *given = getenv("ORCH_TEST_SEED");
+  uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+  print_message("seed %llu (ORCH_TEST_SEED repeats it)\n", (unsigned long long)seed);
+  return seed;
+}
+
+static struct cell random_cell(uint64_t *state) {
+  uint64_t roll = test_random(state) % 100;
+  double value = (double)(int64_t)(test_random(state) % 2000001) / 1000 - 1000;
+  if (roll < 4) return cell_null();
+  if (roll < 6) return cell_number(NAN);
+  if (roll < 7) return cell_number(INFINITY);
+  if (roll < 8) return cell_number(-INFINITY);
+  if (roll < 9) return cell_bad();
+  if (roll < 30) return cell_number((double)(int64_t)(value / 100));
+  return cell_number(value);
+}
+
+#define VALUES 3000
+#define PARTS 16
+
+static void sum_is_near(const struct sketch *got, const struct sketch *want) {
+  double size = 1000.0 * VALUES;
+  for (uint32_t i = 0; i <= want->grid.n_edges; i++) {
+    assert_int_equal(got->count[i], want->count[i]);
+    assert_near(got->sum[i], want->sum[i], 1e-12 * size);
+  }
+  assert_near(got->mean, want->mean, 1e-9);
+  assert_near(got->m2, want->m2, 1e-9 * want->m2);
+}
+
+/* Random splits, merged in random order as a random tree, are the sketch of the whole. */
+static void merging_in_any_order(void **state) {
+  uint64_t random = seed_of_run();
+  struct cell *cells = mem_calloc(VALUES, sizeof *cells);
+  struct sketch *parts = mem_calloc(PARTS, sizeof *parts), *whole = mem_alloc(sizeof *whole);
+  struct side *side = mem_alloc(sizeof *side);
+  for (int round = 0; round < 30; round++) {
+    for (size_t i = 0; i < VALUES; i++) cells[i] = random_cell(&random);
+    side->n = VALUES;
+    memcpy(side->cells, cells, VALUES * sizeof *cells);
+    side_sort(side);
+    struct sketch_grid grid;
+    sketch_grid_init(&grid, side->sorted, side->n_sorted);
+    side_sketch(side, &grid, whole);
+    size_t left = 1 + test_random(&random) % PARTS;
+    for (size_t i = 0; i < left; i++) sketch_init(&parts[i], &grid);
+    for (size_t i = 0; i < VALUES; i++) sketch_add_cell(&parts[test_random(&random) % left], cells[i]);
+    while (left > 1) {
+      size_t a = test_random(&random) % left, b = test_random(&random) % left;
+      if (a == b) continue;
+      assert_true(sketch_merge(&parts[a], &parts[b], NULL));
+      parts[b] = parts[--left];
+    }
+    const struct sketch *got = &parts[0];
+    assert_int_equal(got->n, VALUES);
+    assert_int_equal(got->finite, whole->finite);
+    assert_int_equal(got->null, whole->null);
+    assert_int_equal(got->nan, whole->nan);
+    assert_int_equal(got->pos_inf, whole->pos_inf);
+    assert_int_equal(got->neg_inf, whole->neg_inf);
+    assert_int_equal(got->bad, whole->bad);
+    assert_true(got->min == whole->min && got->max == whole->max);
+    sum_is_near(got, whole);
+  }
+  mem_free(cells);
+  mem_free(parts);
+  mem_free(whole);
+  mem_free(side);
+}
+
+static void merge_refuses(void **state) {
+  double a[3] = {1, 2, 3}, b[3] = {1, 2, 4};
+  struct sketch_grid ga, gb;
+  sketch_grid_init(&ga, a, 3);
+  sketch_grid_init(&gb, b, 3);
+  struct sketch x, y;
+  struct err err = {0};
+  sketch_init(&x, &ga);
+  sketch_init(&y, &gb);
+  assert_false(sketch_merge(&x, &y, &err));
+  assert_int_equal(err.code, ERR_INVALID);
+  sketch_init(&y, &ga);
+  x.n = x.null = UINT64_MAX;
+  sketch_add(&y, 1);
+  assert_false(sketch_merge(&x, &y, &err));
+  assert_int_equal(err.code, ERR_LIMIT);
+  assert_int_equal(x.finite, 0);
+}
+
+/* numpy.quantile([1, 2, 4, 8], …) */
+static void quantiles_as_numpy(void **state) {
+  const double values[] = {1, 2, 4, 8};
+  assert_true(sketch_quantile_of_sorted(values, 4, 0) == 1);
+  assert_near(sketch_quantile_of_sorted(values, 4, 0.1), 1.3, 1e-15);
+  assert_near(sketch_quantile_of_sorted(values, 4, 0.5), 3, 1e-15);
+  assert_near(sketch_quantile_of_sorted(values, 4, 0.9), 6.8, 1e-14);
+  assert_true(sketch_quantile_of_sorted(values, 4, 1) == 8 && sketch_quantile_of_sorted(values, 1, 0.3) == 1);
+}
+
+static void bins_are_half_open(void **state) {
+  double values[1281];
+  for (int i = 0; i <= 1280; i++) values[i] = i;
+  struct sketch_grid grid;
+  sketch_grid_init(&grid, values, 1281);
+  assert_int_equal(grid.n_edges, SKETCH_EDGES_MAX);
+  assert_int_equal(grid.n_cuts, SKETCH_CUTS_MAX);
+  for (uint32_t i = 0; i < grid.n_edges; i++) {
+    assert_int_equal(sketch_bin(&grid, grid.edges[i]), i); /* (e[i-1], e[i]] */
+    assert_int_equal(sketch_bin(&grid, nextafter(grid.edges[i], INFINITY)), i + 1);
+  }
+  for (uint32_t i = 0; i < grid.n_cuts; i++) assert_near(grid.edges[grid.cuts[i]], 128 * (i + 1), 1e-9);
+  assert_int_equal(sketch_bin(&grid, -1e100), 0);
+  assert_int_equal(sketch_bin(&grid, 1e100), grid.n_edges);
+}
+
+static void odd_values(void **state) {
+  struct sketch_grid grid;
+  struct sketch s;
+  sketch_grid_init(&grid, NULL, 0);
+  assert_int_equal(grid.n_edges, 0);
+  sketch_init(&s, &grid);
+  assert_true(isnan(sketch_quantile(&s, 0.5)) && sketch_deviation(&s) == 0);
+  sketch_add(&s, 1e200);
+  sketch_add(&s, -1e200);
+  sketch_add(&s, 5);
+  assert_int_equal(s.pos_inf, 1);
+  assert_int_equal(s.neg_inf, 1);
+  assert_int_equal(s.count[0], 1);
+  assert_int_equal(sketch_missing(&s), 2);
+  double zeros[2] = {-0.0, 0.0};
+  sketch_grid_init(&grid, zeros, 2);
+  assert_true(grid.constant && !signbit(grid.edges[1]));
+  assert_near(sketch_quantile(&s, 0.5), 5, 0);
+}
+
+static struct strbuf encode(const struct sketch *s) {
+  struct strbuf out;
+  strbuf_init(&out, SKETCH_ENCODED_MAX);
+  sketch_encode(s, &out);
+  assert_false(out.failed);
+  return out;
+}
+
+static void sample(struct sketch *s) {
+  CLEANUP(mem_free_p) struct sides *sides = sides_load("columns/tx_inventory_missing.csv");
+  struct sketch_grid grid;
+  sketch_grid_init(&grid, sides->ref.sorted, sides->ref.n_sorted);
+  side_sketch(&sides->cur, &grid, s);
+}
+
+static void binary_form(void **state) {
+  struct sketch *s = mem_alloc(sizeof *s), *back = mem_alloc(sizeof *back);
+  struct err err = {0};
+  size_t used = 0;
+  sample(s);
+  struct strbuf bytes = encode(s);
+  /* Stable across machines and releases: a change of the format must be a new version. */
+  uint8_t raw[DIGEST_BYTES];
+  char text[DIGEST_TEXT_SIZE];
+  digest_bytes(bytes.data, bytes.len, raw);
+  digest_to_text(raw, text);
+  assert_string_equal(text, "sha256:e1200392e14fcd35336fac222d8f1a8b019e0bb6b7ee9876dfdfaabb58eae70c");
+  assert_true(sketch_decode(back, bytes.data, bytes.len, &used, &err));
+  assert_int_equal(used, bytes.len);
+  assert_memory_equal(back, s, sizeof *s);
+  for (size_t cut = 0; cut < bytes.len; cut++) assert_false(sketch_decode(back, bytes.data, cut, &used, &err));
+  strbuf_fini(&bytes);
+  mem_free(s);
+  mem_free(back);
+}
+
+/* Flipped bytes give an error or a sketch that keeps its promises; sanitizers watch for the rest. */
+static void hostile_bytes(void **state) {
+  uint64_t random = seed_of_run();
+  struct sketch *s = mem_alloc(sizeof *s), *back = mem_alloc(sizeof *back);
+  sample(s);
+  struct strbuf bytes = encode(s);
+  CLEANUP(mem_free_p) char *copy = mem_alloc(bytes.len);
+  unsigned accepted = 0;
+  for (int round = 0; round < 20000; round++) {
+    memcpy(copy, bytes.data, bytes.len);
+    size_t where = round % 3 ? test_random(&random) % bytes.len : test_random(&random) % 8;
+    copy[where] ^= (char)(1 + test_random(&random) % 255);
+    size_t used = 0;
+    if (!sketch_decode(back, copy, bytes.len, &used, NULL)) continue;
+    accepted++;
+    uint64_t total = 0;
+    for (uint32_t i = 0; i <= back->grid.n_edges; i++) total += back->count[i];
+    assert_int_equal(total, back->finite);
+    assert_true(isfinite(measure_psi(s, back)) || back->grid.n_cuts != s->grid.n_cuts || back->finite == 0);
+    assert_true(isfinite(sketch_quantile(back, 0.5)) || back->finite == 0);
+  }
+  print_message("%u of 20000 damaged forms were still sound\n", accepted);
+  strbuf_fini(&bytes);
+  mem_free(s);
+  mem_free(back);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(merging_in_any_order), cmocka_unit_test(merge_refuses),
+                                     cmocka_unit_test(quantiles_as_numpy),   cmocka_unit_test(bins_are_half_open),
+                                     cmocka_unit_test(odd_values),           cmocka_unit_test(binary_form),
+                                     cmocka_unit_test(hostile_bytes)};
+  return cmocka_run_group_tests_name("sketch", tests, NULL, NULL);
+}
