@@ -1,0 +1,264 @@
+-- What a worker does all day: hand in what ended, take what is next, in one statement and one transaction.
+
+-- How a job goes on after an attempt that failed: to job_later while attempts remain, else to its end. Returns the
+-- outcome for the worker ('retry' or 'ok'); NULL if the job is not this worker's under this lease.
+CREATE OR REPLACE FUNCTION orch.queue_attempt_ended(p_job bigint, p_lease bigint, p_worker bigint, p_state text,
+                                                    p_result jsonb, p_recovery text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  j orch.job;
+  v_cancelled boolean;
+  v_wait_ms float8;
+  v_state text := p_state;
+BEGIN
+  DELETE FROM orch.job WHERE id = p_job AND lease = p_lease AND state = 'running' AND worker_id = p_worker
+    RETURNING * INTO j;
+  IF NOT FOUND THEN RETURN NULL; END IF;
+  -- Only read here: removing the wish would make its next author wait for this transaction. Upkeep removes it.
+  v_cancelled := EXISTS (SELECT FROM orch.job_cancel WHERE job_id = p_job);
+  IF v_state = 'failed' AND NOT v_cancelled AND j.attempt <= j.retry_limit
+     AND p_result->'retry' IS DISTINCT FROM 'false' THEN
+    -- Exponential, capped, and spread over its upper half, so that what failed together does not return together.
+    v_wait_ms := least(j.max_ms, j.backoff_ms * 2.0 ^ least(j.attempt - 1, 30)) * (0.5 + random() / 2);
+    INSERT INTO orch.job_later (id, due_at, pipeline_id, proposal_id, lease, timeout_ms, enqueued_at, class_id,
+                                backoff_ms, max_ms, rank, attempt, retry_limit, step, role, subject)
+    VALUES (j.id, now() + v_wait_ms * interval '1 ms', j.pipeline_id, j.proposal_id, j.lease, j.timeout_ms,
+            j.enqueued_at, j.class_id, j.backoff_ms, j.max_ms, j.rank, j.attempt, j.retry_limit, j.step, j.role,
+            j.subject);
+    INSERT INTO orch.job_attempt (job_id, lease, attempt, worker_id, outcome, claimed_at, due_at, result)
+    VALUES (j.id, j.lease, j.attempt, j.worker_id, 'retry', j.claimed_at, now() + v_wait_ms * interval '1 ms', p_result);
+    RETURN 'retry';
+  END IF;
+  IF v_cancelled AND v_state = 'failed' THEN v_state := 'cancelled'; END IF;
+  PERFORM orch.queue_end(j, v_state, p_result, p_recovery);
+  RETURN 'ok';
+END $$;
+
+-- The end of a job whose row has just left the hot table.
+CREATE OR REPLACE FUNCTION orch.queue_end(j orch.job, p_state text, p_result jsonb, p_recovery text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO orch.job_history (id, pipeline_id, proposal_id, lease, worker_id, enqueued_at, claimed_at, class_id, rank,
+                                attempt, state, step, role, subject, recovery, result)
+  VALUES (j.id, j.pipeline_id, j.proposal_id, j.lease, j.worker_id, j.enqueued_at, j.claimed_at, j.class_id, j.rank,
+          j.attempt, p_state, j.step, j.role, j.subject, p_recovery, p_result);
+  IF j.proposal_id IS NOT NULL THEN
+    PERFORM orch.proposal_on_job(j.proposal_id, j.id, j.step, j.role, j.subject, p_state, p_result);
+  END IF;
+END $$;
+
+-- Learns what a job of this pipeline costs. Skips a lane that somebody holds (a sample is not worth a wait) and
+-- changes too small to matter (so that a steady pipeline writes nothing).
+CREATE OR REPLACE FUNCTION orch.queue_lane_learn(p_pipeline_id bigint, p_count bigint, p_slot_ms float8) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_old bigint := (SELECT cost_ms FROM orch.lane WHERE pipeline_id = p_pipeline_id);
+  v_new bigint := least(greatest(v_old + (p_slot_ms - v_old) * (1 - 0.8 ^ least(p_count, 20)), 1), 86400000);
+BEGIN
+  IF abs(v_new - v_old) * 50 <= v_old THEN RETURN; END IF;
+  UPDATE orch.lane SET cost_ms = v_new WHERE pipeline_id =
+    (SELECT pipeline_id FROM orch.lane WHERE pipeline_id = p_pipeline_id FOR NO KEY UPDATE SKIP LOCKED);
+END $$;
+
+-- Ends jobs that succeeded: one statement for the whole batch. Returns the ids that were this worker's to end.
+CREATE OR REPLACE FUNCTION orch.queue_succeed(p_worker bigint, p_jobs bigint[], p_leases bigint[], p_results jsonb[])
+RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+  v_ended bigint[];
+  v_told bigint[];
+  r record;
+BEGIN
+  FOR r IN
+    WITH f AS MATERIALIZED (
+      SELECT f.job, f.lease, f.result FROM unnest(p_jobs, p_leases, p_results) f(job, lease, result)),
+    d AS (
+      DELETE FROM orch.job j USING f
+       WHERE j.id = f.job AND j.lease = f.lease AND j.state = 'running' AND j.worker_id = p_worker
+      RETURNING j.id, j.pipeline_id, j.proposal_id, j.lease, j.worker_id, j.enqueued_at, j.claimed_at, j.class_id,
+                j.rank, j.attempt, j.step, j.role, j.subject, f.result),
+    h AS (
+      INSERT INTO orch.job_history (id, pipeline_id, proposal_id, lease, worker_id, enqueued_at, claimed_at, class_id,
+                                    rank, attempt, state, step, role, subject, result)
+      SELECT id, pipeline_id, proposal_id, lease, worker_id, enqueued_at, claimed_at, class_id, rank, attempt,
+             'succeeded', step, role, subject, result FROM d)
+    SELECT pipeline_id, count(*) AS n, array_agg(id) AS ids, array_agg(id) FILTER (WHERE proposal_id IS NOT NULL) AS told,
+           avg(date_part('epoch', now() - claimed_at)) * 1000 AS slot_ms
+      FROM d GROUP BY pipeline_id
+  LOOP
+    v_ended := v_ended || r.ids;
+    v_told := v_told || r.told;
+    PERFORM orch.queue_lane_learn(r.pipeline_id, r.n, r.slot_ms);
+  END LOOP;
+  IF v_told IS NOT NULL THEN
+    FOR r IN SELECT * FROM orch.job_history WHERE id = ANY (v_told) ORDER BY pipeline_id, proposal_id, id LOOP
+      PERFORM orch.proposal_on_job(r.proposal_id, r.id, r.step, r.role, r.subject, r.state, r.result);
+    END LOOP;
+  END IF;
+  RETURN v_ended;
+END $$;
+
+-- Hands in a batch: p_states as 'succeeded', 'failed', 'cancelled' or 'timed_out' (NULL: all succeeded).
+CREATE OR REPLACE FUNCTION orch.queue_finish(p_worker bigint, p_jobs bigint[], p_leases bigint[], p_states text[],
+                                             p_results jsonb[]) RETURNS SETOF orch.job_grant
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_ended bigint[];
+  v_good bigint[];
+  v_good_leases bigint[];
+  v_good_results jsonb[];
+  v_outcome text;
+  r record;
+BEGIN
+  IF cardinality(p_jobs) > 10000 OR cardinality(p_leases) IS DISTINCT FROM cardinality(p_jobs)
+     OR cardinality(p_states) <> cardinality(p_jobs) OR cardinality(p_results) <> cardinality(p_jobs)
+     OR NOT p_states <@ ARRAY['succeeded', 'failed', 'cancelled', 'timed_out'] THEN
+    RAISE EXCEPTION 'a batch of finished jobs is malformed' USING ERRCODE = 'OR003',
+      HINT = 'arrays of one length, at most 10000, states succeeded, failed, cancelled or timed_out';
+  END IF;
+  IF p_states IS NULL OR 'succeeded' = ALL (p_states) THEN
+    v_ended := orch.queue_succeed(p_worker, p_jobs, p_leases, p_results);
+    RETURN QUERY SELECT CASE WHEN cardinality(v_ended) = cardinality(p_jobs) OR f.job = ANY (v_ended) THEN 'ok'
+                             ELSE 'lease_lost' END,
+                        f.job, f.lease, NULL::smallint, NULL::bigint, NULL::bigint, NULL::bigint, NULL, NULL, NULL,
+                        NULL::jsonb FROM unnest(p_jobs, p_leases) f(job, lease);
+    RETURN;
+  END IF;
+  SELECT array_agg(f.job), array_agg(f.lease), array_agg(f.result) INTO v_good, v_good_leases, v_good_results
+    FROM unnest(p_jobs, p_leases, p_states, p_results) f(job, lease, state, result) WHERE f.state = 'succeeded';
+  IF v_good IS NOT NULL THEN
+    RETURN QUERY SELECT * FROM orch.queue_finish(p_worker, v_good, v_good_leases, NULL, v_good_results);
+  END IF;
+  FOR r IN SELECT * FROM unnest(p_jobs, p_leases, p_states, p_results) f(job, lease, state, result)
+            WHERE f.state <> 'succeeded' ORDER BY f.job LOOP
+    v_outcome := coalesce(orch.queue_attempt_ended(r.job, r.lease, p_worker, r.state, r.result, NULL), 'lease_lost');
+    RETURN NEXT (v_outcome, r.job, r.lease, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::orch.job_grant;
+  END LOOP;
+END $$;
+
+-- Takes up to p_slots jobs for the worker: the next ones in the order (priority, fairness tag, id) among all that the
+-- worker could run if it were empty, as long as they fit what is free ({cpu, memory_bytes, gpu}; NULL: only slots
+-- count). The first that does not fit ends the claim, so a big job is never overtaken for ever by small ones.
+--
+-- Each class has its own ordered stretch of the index. Their heads are merged: from the class with the best head,
+-- take what stands before the second-best head; then look again. So only rows that are taken are ever locked.
+CREATE OR REPLACE FUNCTION orch.queue_claim(p_worker bigint, p_slots int, p_free jsonb) RETURNS SETOF orch.job_grant
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_classes int[];
+  v_left int := p_slots;
+  v_cpu numeric := (p_free->>'cpu')::numeric;
+  v_memory bigint := (p_free->>'memory_bytes')::bigint;
+  v_gpu int := (p_free->>'gpu')::int;
+  v_from orch.queue_place[];  -- per class: where the claim has not looked yet
+  v_at orch.queue_place;
+  v_until orch.queue_place;
+  r record;
+  v_n int;
+  v_class int;
+  v_need orch.job_class;
+  v_fit int;
+  v_rows tid[];
+  v_tag bigint;
+BEGIN
+  IF p_slots NOT BETWEEN 0 AND 10000 THEN
+    RAISE EXCEPTION 'cannot claim % jobs at once', p_slots USING ERRCODE = 'OR003', HINT = '0 to 10000';
+  END IF;
+  SELECT classes INTO v_classes FROM orch.worker WHERE id = p_worker AND state = 'active';
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'worker % is not active', p_worker USING ERRCODE = 'OR004',
+      HINT = 'after a heartbeat it is active again; after a stop it must register';
+  END IF;
+  v_from := array_fill((-32768, 0, 0)::orch.queue_place, ARRAY[cardinality(v_classes)]);
+  WHILE v_left > 0 LOOP
+    IF cardinality(v_classes) = 1 THEN
+      v_n := 1; v_class := v_classes[1]; v_until := (32767, 0, 0);
+    ELSE
+      SELECT s.n, s.class, coalesce(s.until, (32767, 0, 0)::orch.queue_place) AS until INTO r FROM (
+        SELECT c.n, c.class, h.rank, h.tag, h.id,
+               lead((h.rank, h.tag, h.id)::orch.queue_place) OVER (ORDER BY h.rank, h.tag, h.id) AS until
+          FROM unnest(v_classes, v_from) WITH ORDINALITY c(class, rank, tag, id, n)
+         CROSS JOIN LATERAL (
+           SELECT j.rank, j.tag, j.id FROM orch.job j
+            WHERE j.class_id = c.class AND j.state = 'queued' AND (j.rank, j.tag, j.id) >= (c.rank, c.tag, c.id)
+            ORDER BY j.rank, j.tag, j.id LIMIT 1) h) s
+       ORDER BY s.rank, s.tag, s.id LIMIT 1;
+      EXIT WHEN NOT FOUND;
+      v_n := r.n; v_class := r.class; v_until := r.until;
+    END IF;
+    v_fit := v_left;
+    IF p_free IS NOT NULL THEN
+      SELECT * INTO v_need FROM orch.job_class WHERE id = v_class;
+      v_fit := least(v_fit, floor(v_cpu / nullif(v_need.cpu, 0)), v_memory / nullif(v_need.memory_bytes, 0),
+                     v_gpu / nullif(v_need.gpu, 0));
+      EXIT WHEN v_fit <= 0;
+    END IF;
+    v_at := v_from[v_n];
+    SELECT array_agg(s.ctid), max(s.tag) INTO v_rows, v_tag FROM (
+      SELECT j.ctid, j.tag FROM orch.job j
+       WHERE j.class_id = v_class AND j.state = 'queued'
+         AND (j.rank, j.tag, j.id) >= (v_at.rank, v_at.tag, v_at.id)
+         AND (j.rank, j.tag, j.id) < (v_until.rank, v_until.tag, v_until.id)
+       ORDER BY j.rank, j.tag, j.id LIMIT v_fit FOR UPDATE SKIP LOCKED) s;
+    IF v_rows IS NOT NULL THEN
+      -- Leases are drawn while the rows are locked: a later claim of a row draws a greater one.
+      RETURN QUERY
+        UPDATE orch.job j SET state = 'running', lease = nextval('orch.job_lease'), worker_id = p_worker,
+               attempt = j.attempt + 1, claimed_at = now(), progress = NULL, progress_text = NULL,
+               deadline_at = now() + (j.timeout_ms + 60000) * interval '1 ms'
+         WHERE j.ctid = ANY (v_rows)
+        RETURNING 'claimed', j.id, j.lease, j.attempt, j.timeout_ms, j.pipeline_id, j.proposal_id, j.step, j.role,
+                  j.subject, CASE WHEN j.proposal_id IS NOT NULL THEN orch.job_brief(j) END;
+      IF v_tag > (SELECT last_value FROM orch.queue_clock) THEN PERFORM setval('orch.queue_clock', v_tag); END IF;
+      v_left := v_left - cardinality(v_rows);
+      IF p_free IS NOT NULL THEN
+        v_cpu := v_cpu - v_need.cpu * cardinality(v_rows);
+        v_memory := v_memory - v_need.memory_bytes * cardinality(v_rows);
+        v_gpu := v_gpu - v_need.gpu * cardinality(v_rows);
+      END IF;
+    END IF;
+    EXIT WHEN v_until.rank = 32767;
+    IF coalesce(cardinality(v_rows), 0) < v_fit THEN v_from[v_n] := v_until; END IF;
+  END LOOP;
+END $$;
+
+-- Hands in what ended and takes what is next. One row per finished job, 'ok', 'retry' (it will run again) or
+-- 'lease_lost' (nothing changed: the job is not this worker's any more), and one 'claimed' row per job taken, in no
+-- order. A slot is free only when this has answered.
+CREATE OR REPLACE FUNCTION orch.job_exchange(p_worker bigint, p_jobs bigint[], p_leases bigint[], p_states text[],
+  p_results jsonb[], p_slots int, p_free jsonb DEFAULT NULL) RETURNS SETOF orch.job_grant
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  IF cardinality(p_jobs) > 0 THEN
+    RETURN QUERY SELECT * FROM orch.queue_finish(p_worker, p_jobs, p_leases, p_states, p_results);
+    -- A worker that was given up on may still hand in; it may not take.
+    IF NOT EXISTS (SELECT FROM orch.worker WHERE id = p_worker AND state = 'active') THEN RETURN; END IF;
+  END IF;
+  IF p_slots > 0 THEN RETURN QUERY SELECT * FROM orch.queue_claim(p_worker, p_slots, p_free); END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION orch.job_claim(p_worker bigint, p_slots int, p_free jsonb DEFAULT NULL)
+RETURNS SETOF orch.job_grant LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  RETURN QUERY SELECT * FROM orch.queue_claim(p_worker, p_slots, p_free);
+END $$;
+
+-- Hands in one job: 'ok', 'retry' or 'lease_lost'.
+CREATE OR REPLACE FUNCTION orch.job_finish(p_worker bigint, p_job bigint, p_lease bigint, p_state text, p_result jsonb)
+RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  RETURN (SELECT outcome FROM orch.queue_finish(p_worker, ARRAY[p_job], ARRAY[p_lease], ARRAY[p_state],
+                                                ARRAY[p_result]));
+END $$;
+
+-- Says how far a running job is: 'ok', 'cancel' (somebody wants it stopped) or 'lease_lost'.
+CREATE OR REPLACE FUNCTION orch.job_progress(p_job bigint, p_lease bigint, p_fraction real, p_text text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  UPDATE orch.job SET progress = least(greatest(p_fraction, 0), 1), progress_text = left(p_text, 200)
+   WHERE id = p_job AND lease = p_lease AND state = 'running';
+  IF NOT FOUND THEN RETURN 'lease_lost'; END IF;
+  RETURN CASE WHEN EXISTS (SELECT FROM orch.job_cancel WHERE job_id = p_job) THEN 'cancel' ELSE 'ok' END;
+END $$;
