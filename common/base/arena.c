@@ -72,7 +72,7 @@ static struct arena_block *block_add(struct arena *arena, size_t need) {
   size_t size = arena->blocks ? arena->blocks->size * 2 : FIRST_BLOCK;
   if (size > LARGEST_BLOCK) size = LARGEST_BLOCK;
   if (size < need) size = need;
-  struct arena_block *block = malloc(sizeof *block + size);
+  struct arena_block *block = calloc(1, sizeof *block + size);
   if (!block) return NULL;
   *block = (struct arena_block){.next = arena->blocks, .size = size};
   POISON(block->data, size);
