@@ -93,6 +93,8 @@ ORCH_MUST_CHECK bool store_get_tree(struct store *store, const char *digest, con
 /* Compares an existing folder with the tree: same files, same bytes, same modes, nothing more. ERR_REFUSED and the
  * first difference otherwise. For what was materialised earlier and is about to be relied on. */
 ORCH_MUST_CHECK bool store_compare_tree(struct store *store, const char *digest, const char *folder, struct err *err);
+/* Makes everything below a folder durable; for a materialised tree that must survive a power cut. */
+ORCH_MUST_CHECK bool store_sync_folder(const char *folder, struct err *err);
 /* Removes a folder and all below it; never follows links. Fine when it is not there. */
 ORCH_MUST_CHECK bool store_remove_folder(const char *folder, struct err *err);
 
