@@ -21,7 +21,6 @@
 
 struct http_server;
 struct http_request;
-struct MHD_Connection;
 
 #define HTTP_PARAMS_MAX 3
 #define HTTP_HEADERS_MAX 64
@@ -72,22 +71,6 @@ struct http_request {
   struct http_principal principal;
   int64_t started_us; /* monotonic: the head was complete */
   char id[17];        /* for log lines and the X-Request-Id of the answer */
-
-  /* The server's own from here on. */
-  struct http_conn *conn;
-  struct strbuf received;
-  struct http_pair reply_headers[8];
-  size_t n_reply_headers;
-  void *route_ctx;
-  struct http_route_stats *stats;
-  size_t reserved_bytes;
-  int refs;
-  int status; /* 0 until answered */
-  size_t reply_len;
-  bool handed; /* the handler has it and has not answered */
-  bool suspended;
-  bool head_only;
-  struct http_request *next, *prev;
 };
 
 struct http_options {
