@@ -1,0 +1,78 @@
+/* orch check FILE… */
+#include "cli/cli_files.h"
+#include "cli/verbs.h"
+
+static json_t *report(const struct cli_file *file) {
+  json_t *problems = json_array();
+  for (size_t i = 0; i < file->problems.count; i++) {
+    const struct problem *p = &file->problems.list[i];
+    json_array_append_new(
+        problems, json_pack("{s:i, s:i, s:s}", "line", (int)p->line, "column", (int)p->column, "text", p->text));
+  }
+  json_t *document =
+      json_pack("{s:s, s:s, s:b, s:o}", "file", file->path, "kind", file->is_server ? "server" : "pipeline", "fine",
+                file->document != NULL, "problems", problems);
+  if (file->document != NULL) json_object_set(document, "normalised", file->document);
+  return document;
+}
+
+static void say_fine(struct cli *cli, const struct cli_file *file) {
+  if (file->is_server) {
+    cli_printf("%s: %s (%zu reviewers)\n", cli_safe(cli, file->path), cli_paint(cli, CLI_GREEN, "fine"),
+               json_array_size(json_object_get(file->document, "reviewers")));
+    return;
+  }
+  cli_printf("%s: %s (pipeline %s, %s, %zu steps, %zu monitors, %zu checks)\n", cli_safe(cli, file->path),
+             cli_paint(cli, CLI_GREEN, "fine"), cli_member(cli, file->document, "pipeline"),
+             cli_member(cli, file->document, "profile"), json_array_size(json_object_get(file->document, "steps")),
+             json_array_size(json_object_get(file->document, "monitors")),
+             json_array_size(json_object_get(file->document, "checks")));
+}
+
+static bool check_run(struct cli *cli, struct err *err) {
+  struct cli_file server = {0};
+  if (!cli_file_server(cli, &server, err)) return false;
+  json_t *files = json_array();
+  bool fine = true;
+  for (int i = 0; fine && i < cli->argc; i++) {
+    struct cli_file file = {0};
+    fine = cli_file_read(cli, cli->argv[i], &file, err);
+    if (!fine) break;
+    cli_file_parse(&file, server.document);
+    if (cli->json) json_array_append_new(files, report(&file));
+    if (file.document == NULL) {
+      cli->exit_code = err_exit_code(ERR_INVALID);
+      if (!cli->json) cli_file_complain(&file);
+    } else if (!cli->json) {
+      say_fine(cli, &file);
+    }
+    cli_file_fini(&file);
+  }
+  if (fine && cli->json) {
+    json_t *document = json_pack("{s:O}", "files", files);
+    cli_print_json(cli, document);
+    json_decref(document);
+  }
+  json_decref(files);
+  cli_file_fini(&server);
+  return fine;
+}
+
+const struct cli_verb verb_check = {
+    .name = "check",
+    .group = CLI_GROUP_PIPELINE,
+    .summary = "Check pipeline files and say everything that is wrong",
+    .usage = "check FILE...",
+    .help = "Reads pipeline files (or folders that hold a pipeline.yaml) and the server's\n"
+            "orch.yaml, and reports every problem at once as FILE:LINE:COLUMN: what is\n"
+            "wrong, what was expected. Nothing is changed and no database is needed.\n"
+            "\n"
+            "When there is an orch.yaml (in this folder, or named by --config), each gate is\n"
+            "held against its reviewers: a gate that nobody can satisfy is a problem.\n"
+            "Exit code 0: all are fine; 2: something is wrong.",
+    .examples = "orch check pipelines/housing\norch check orch.yaml pipelines/*/pipeline.yaml\n"
+                "orch check pipelines/housing --json",
+    .min_args = 1,
+    .max_args = -1,
+    .run = check_run,
+};
