@@ -37,13 +37,19 @@ struct err {
   int line;
 };
 
+/* Lets compilers and analyzers see that what follows `return err_set(...)` was not reached. */
+static inline bool err_false(bool always_false) {
+  (void)always_false;
+  return false;
+}
+
 /* Fills `err` (which may be NULL) and returns false, so that callers write `return err_set(err, ...)`. */
-#define err_set(err, code, ...) err_set_at((err), (code), __FILE__, __LINE__, __VA_ARGS__)
+#define err_set(err, code, ...) err_false(err_set_at((err), (code), __FILE__, __LINE__, __VA_ARGS__))
 bool err_set_at(struct err *err, enum err_code code, const char *file, int line, const char *fmt, ...)
     ORCH_PRINTF(5, 6);
 
 /* Same, with ": strerror(errnum)" appended. `errnum` is positive (errno) or negative (libuv). */
-#define err_errno(err, errnum, ...) err_errno_at((err), (errnum), __FILE__, __LINE__, __VA_ARGS__)
+#define err_errno(err, errnum, ...) err_false(err_errno_at((err), (errnum), __FILE__, __LINE__, __VA_ARGS__))
 bool err_errno_at(struct err *err, int errnum, const char *file, int line, const char *fmt, ...) ORCH_PRINTF(5, 6);
 
 /* Adds or replaces the hint of an error already set. Returns false. */

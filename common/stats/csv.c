@@ -117,7 +117,7 @@ static bool take(struct csv_reader *r, char c, struct err *err) {
 }
 
 bool csv_reader_feed(struct csv_reader *r, const char *bytes, size_t len, struct err *err) {
-  static const char mark[3] = {(char)0xEF, (char)0xBB, (char)0xBF};
+  static const char mark[] = "\xEF\xBB\xBF";
   for (size_t i = 0; i < len; i++) {
     if (r->bom < 3) {
       if (bytes[i] == mark[r->bom]) {

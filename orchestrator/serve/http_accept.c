@@ -105,7 +105,7 @@ static int listen_tcp(const char *listen, struct err *err) {
 }
 
 static char *bound_address(int fd, const char *listen) {
-  struct sockaddr_storage ss;
+  struct sockaddr_storage ss = {0};
   socklen_t len = sizeof(ss);
   char host[64];
   if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0) return mem_strdup(listen);
