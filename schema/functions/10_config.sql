@@ -1,0 +1,212 @@
+-- Pipelines, reviewers, the server's file and tokens: what `orch apply` and `orch token` call.
+
+-- Stores an immutable revision and makes it the current one. The same digest twice changes nothing.
+-- -> {"pipeline", "revision", "digest", "changed", "regated": gate id or null}
+CREATE OR REPLACE FUNCTION orch.pipeline_apply(p_spec jsonb, p_yaml text, p_digest text, p_bundle_digest text,
+  p_git_commit text, p_git_dirty boolean, p_actor text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  v_name   text := p_spec ->> 'pipeline';
+  v_now    timestamptz := orch.clock();
+  p        orch.pipeline;
+  v_old    jsonb;
+  v_rev    bigint;
+  v_policy jsonb := p_spec #> '{gates,promote}';
+  v_gate   bigint;
+BEGIN
+  PERFORM orch.act(p_actor);
+  IF coalesce(p_spec ->> 'owner', '') = '' OR coalesce(p_spec ->> 'oncall', '') = '' THEN
+    PERFORM orch.fail('OR003', format('pipeline %s: owner and oncall are required', v_name), 'no model without an owner');
+  END IF;
+  PERFORM orch.policy_check(v_policy);
+  INSERT INTO orch.pipeline (name, owner, oncall, created_at)
+    VALUES (v_name, p_spec ->> 'owner', p_spec ->> 'oncall', v_now) ON CONFLICT (name) DO NOTHING;
+  p := orch.pipeline_lock(v_name);
+  v_old := orch.current_spec(p.id);
+  SELECT id INTO v_rev FROM orch.revision WHERE pipeline_id = p.id AND digest = p_digest;
+  IF v_rev IS NOT NULL AND v_rev = p.revision_id THEN
+    RETURN jsonb_build_object('pipeline', v_name, 'revision', v_rev, 'digest', p_digest, 'changed', false, 'regated', NULL);
+  END IF;
+  IF v_rev IS NULL THEN
+    INSERT INTO orch.revision (pipeline_id, digest, spec, yaml, bundle_digest, git_commit, git_dirty, applied_by, applied_at)
+      VALUES (p.id, p_digest, p_spec, p_yaml, p_bundle_digest, p_git_commit, p_git_dirty, p_actor, v_now)
+      RETURNING id INTO v_rev;
+  END IF;
+  UPDATE orch.pipeline SET revision_id = v_rev, owner = p_spec ->> 'owner', oncall = p_spec ->> 'oncall' WHERE id = p.id;
+  INSERT INTO orch.observation_stream (pipeline_id) VALUES (p.id) ON CONFLICT DO NOTHING;
+  PERFORM orch.monitors_sync(p.id, coalesce(p_spec -> 'monitors', '[]'));
+  -- Rule 2: a changed policy voids the votes given under the old one. The candidate gets a new gate.
+  IF v_old IS NOT NULL AND v_old #> '{gates,promote}' IS DISTINCT FROM v_policy THEN
+    v_gate := orch.gate_renew(p.id, 'the gate''s policy changed');
+  END IF;
+  RETURN jsonb_build_object('pipeline', v_name, 'revision', v_rev, 'digest', p_digest, 'changed', true, 'regated', v_gate);
+END $$;
+
+-- Makes the monitor rows follow the spec. A changed rule starts a new window; a removed one stops.
+CREATE OR REPLACE FUNCTION orch.monitors_sync(p_pipeline_id bigint, p_monitors jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE orch.monitor SET active = false WHERE pipeline_id = p_pipeline_id
+    AND name NOT IN (SELECT m ->> 'name' FROM jsonb_array_elements(p_monitors) m);
+  INSERT INTO orch.monitor (pipeline_id, name, spec, version_id, next_row, window_rows)
+    SELECT p_pipeline_id, m ->> 'name', m, (SELECT champion_id FROM orch.pipeline WHERE id = p_pipeline_id),
+           (SELECT next_row FROM orch.observation_stream WHERE pipeline_id = p_pipeline_id), (m ->> 'window_rows')::bigint
+    FROM jsonb_array_elements(p_monitors) m
+  ON CONFLICT (pipeline_id, name) DO UPDATE SET spec = excluded.spec, window_rows = excluded.window_rows, active = true,
+    lease = NULL, lease_until = NULL,
+    next_row = CASE WHEN orch.monitor.spec = excluded.spec AND orch.monitor.active THEN orch.monitor.next_row
+                    ELSE greatest(orch.monitor.next_row, excluded.next_row) END;
+END $$;
+
+-- Refuses a policy that nobody can read or nobody can satisfy (fail closed: an empty list is not "everybody").
+CREATE OR REPLACE FUNCTION orch.policy_check(p_policy jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE v_all bigint[];
+BEGIN
+  IF jsonb_typeof(p_policy -> 'require') IS DISTINCT FROM 'array' OR jsonb_array_length(p_policy -> 'require') = 0 THEN
+    PERFORM orch.fail('OR003', 'gates.promote.require is empty: nobody could approve',
+      'name at least one rule, like {group: ml-owners, approvals: 1}');
+  END IF;
+  IF jsonb_array_length(p_policy -> 'require') > 8 THEN
+    PERFORM orch.fail('OR007', 'gates.promote.require has more than 8 rules');
+  END IF;
+  IF EXISTS (SELECT FROM jsonb_array_elements(p_policy -> 'require') r
+             WHERE coalesce(r ->> 'group', '') = '' OR coalesce((r ->> 'approvals')::int, 0) NOT BETWEEN 1 AND 100) THEN
+    PERFORM orch.fail('OR003', 'gates.promote.require: each rule needs a group and 1 to 100 approvals');
+  END IF;
+  SELECT coalesce(array_agg(id), '{}') INTO v_all FROM orch.reviewer WHERE active;
+  IF NOT orch.rules_satisfied(p_policy -> 'require', v_all) THEN
+    PERFORM orch.fail('OR003', 'gates.promote.require: the known reviewers cannot satisfy it, even if all approve',
+      'add reviewers with these groups to orch.yaml and run: orch apply orch.yaml');
+  END IF;
+END $$;
+
+-- True when distinct people among p_voters can fill all rules, each vote serving one rule. By Hall's theorem that holds
+-- exactly when every set of rules is answered by at least as many people as it asks for; with at most 8 rules those are
+-- 255 sets. Greedy assignment would deadlock (a vote spent on the wrong rule); this cannot.
+CREATE OR REPLACE FUNCTION orch.rules_satisfied(p_require jsonb, p_voters bigint[]) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  WITH rule AS (
+    SELECT (o - 1)::int AS i, r ->> 'group' AS grp, (r ->> 'approvals')::int AS need
+    FROM jsonb_array_elements(p_require) WITH ORDINALITY AS t(r, o)
+  ), subset AS (
+    SELECT s, (SELECT sum(need) FROM rule WHERE (s >> i) & 1 = 1) AS need,
+              (SELECT array_agg(grp) FROM rule WHERE (s >> i) & 1 = 1) AS grps
+    FROM generate_series(1, (1 << (SELECT count(*)::int FROM rule)) - 1) AS s
+  )
+  SELECT (SELECT count(*) FROM rule) BETWEEN 1 AND 8
+     AND NOT EXISTS (SELECT FROM subset WHERE need >
+           (SELECT count(*) FROM orch.reviewer v WHERE v.id = ANY (p_voters) AND v.active AND v.groups && grps))
+$$;
+
+-- Applies orch.yaml: reviewers not named any more become inactive; chat, webhooks and callbacks are replaced.
+-- Open gates that the new list of reviewers can no longer satisfy are named in `stuck`.
+CREATE OR REPLACE FUNCTION orch.server_apply(p_config jsonb, p_actor text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  v_now     timestamptz := orch.clock();
+  v_changed boolean;
+  v_all     bigint[];
+  v_stuck   jsonb;
+BEGIN
+  PERFORM orch.act(p_actor);
+  LOCK TABLE orch.server_config IN SHARE ROW EXCLUSIVE MODE;
+  v_changed := orch.server_config_current() IS DISTINCT FROM p_config;
+  IF v_changed THEN
+    -- Two people may swap ids; free them first.
+    UPDATE orch.reviewer r SET slack = NULL WHERE slack IS NOT NULL AND NOT EXISTS (
+      SELECT FROM jsonb_array_elements(p_config -> 'reviewers') c WHERE c ->> 'name' = r.name AND c ->> 'slack' = r.slack);
+    INSERT INTO orch.reviewer (name, email, slack, groups, active, updated_at)
+      SELECT c ->> 'name', c ->> 'email', c ->> 'slack',
+             ARRAY(SELECT jsonb_array_elements_text(coalesce(c -> 'groups', '[]'))), true, v_now
+      FROM jsonb_array_elements(coalesce(p_config -> 'reviewers', '[]')) c
+    ON CONFLICT (name) DO UPDATE SET email = excluded.email, slack = excluded.slack, groups = excluded.groups,
+      active = true, updated_at = v_now
+      WHERE (orch.reviewer.email, orch.reviewer.slack, orch.reviewer.groups, orch.reviewer.active)
+        IS DISTINCT FROM (excluded.email, excluded.slack, excluded.groups, true);
+    UPDATE orch.reviewer SET active = false, updated_at = v_now WHERE active
+      AND name NOT IN (SELECT c ->> 'name' FROM jsonb_array_elements(coalesce(p_config -> 'reviewers', '[]')) c);
+    INSERT INTO orch.server_config (config, applied_by, applied_at) VALUES (p_config, p_actor, v_now);
+    PERFORM pg_notify('orch_serve', '');
+  END IF;
+  SELECT coalesce(array_agg(id), '{}') INTO v_all FROM orch.reviewer WHERE active;
+  SELECT coalesce(jsonb_agg(g.id), '[]') INTO v_stuck FROM orch.gate g
+    WHERE g.state = 'open' AND NOT orch.rules_satisfied(g.policy -> 'require', v_all);
+  RETURN jsonb_build_object('changed', v_changed, 'reviewers', cardinality(v_all), 'stuck', v_stuck);
+END $$;
+
+CREATE OR REPLACE FUNCTION orch.callback_sources() RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+  SELECT coalesce(orch.server_config_current() -> 'callbacks', '[]')
+$$;
+
+-- ---------------------------------------------------------------- tokens
+
+CREATE OR REPLACE FUNCTION orch.token_create(p_name text, p_hash text, p_scopes text[], p_reviewer text, p_actor text)
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE v_reviewer bigint;
+BEGIN
+  PERFORM orch.act(p_actor);
+  IF p_reviewer IS NOT NULL THEN
+    SELECT id INTO v_reviewer FROM orch.reviewer WHERE name = p_reviewer AND active;
+    IF NOT FOUND THEN
+      PERFORM orch.fail('OR001', format('no active reviewer is named %L', p_reviewer), 'orch reviewers lists them');
+    END IF;
+  END IF;
+  IF 'decide' = ANY (p_scopes) AND v_reviewer IS NULL THEN
+    PERFORM orch.fail('OR003', 'a token with scope decide needs a reviewer: a decision always belongs to a person',
+      'add --reviewer NAME');
+  END IF;
+  BEGIN
+    INSERT INTO orch.token (name, hash, scopes, reviewer_id, created_by, created_at)
+      VALUES (p_name, p_hash, p_scopes, v_reviewer, p_actor, orch.clock());
+  EXCEPTION
+    WHEN unique_violation THEN
+      PERFORM orch.fail('OR005', format('a token named %L exists already', p_name), 'orch token revoke NAME, or choose another name');
+    WHEN check_violation THEN
+      PERFORM orch.fail('OR003', 'a token needs a plain name and scopes out of signal, observe, read, propose, decide, operate, admin, work');
+  END;
+  RETURN jsonb_build_object('token', p_name, 'scopes', to_jsonb(p_scopes), 'reviewer', p_reviewer);
+END $$;
+
+-- Who a bearer token is, if it carries the scope (admin carries all). p_hash is the digest of the token's text.
+CREATE OR REPLACE FUNCTION orch.token_check(p_hash text, p_scope text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  t      orch.token;
+  v_name text;
+BEGIN
+  SELECT * INTO t FROM orch.token WHERE hash = p_hash AND revoked_at IS NULL;
+  IF NOT FOUND THEN
+    PERFORM orch.fail('OR006', 'the token is unknown or revoked', 'orch token create makes a new one');
+  END IF;
+  IF NOT (p_scope = ANY (t.scopes) OR 'admin' = ANY (t.scopes)) THEN
+    PERFORM orch.fail('OR006', format('token %s lacks the scope %s', t.name, p_scope),
+      format('orch token create NAME --scope %s', p_scope));
+  END IF;
+  IF t.reviewer_id IS NOT NULL THEN
+    SELECT name INTO v_name FROM orch.reviewer WHERE id = t.reviewer_id AND active;
+    IF NOT FOUND THEN PERFORM orch.fail('OR006', format('token %s belongs to a reviewer who is not active any more', t.name)); END IF;
+  END IF;
+  RETURN jsonb_build_object('token', t.name, 'reviewer', v_name, 'scopes', to_jsonb(t.scopes),
+    'actor', CASE WHEN v_name IS NULL THEN 'token:' || t.name ELSE 'reviewer:' || v_name END);
+END $$;
+
+CREATE OR REPLACE FUNCTION orch.token_revoke(p_name text, p_actor text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+BEGIN
+  PERFORM orch.act(p_actor);
+  UPDATE orch.token SET revoked_at = orch.clock() WHERE name = p_name AND revoked_at IS NULL;
+  IF NOT FOUND THEN PERFORM orch.fail('OR001', format('no live token is named %L', p_name), 'orch token list shows them'); END IF;
+  RETURN jsonb_build_object('token', p_name, 'revoked', true);
+END $$;
+
+-- ---------------------------------------------------------------- replays
+
+-- True when (scope, key) was seen within its time to live; otherwise remembers it and returns false.
+CREATE OR REPLACE FUNCTION orch.replay_seen(p_scope text, p_key text, p_ttl_ms bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+BEGIN
+  INSERT INTO orch.replay (scope, key, expires_at) VALUES (p_scope, p_key, orch.clock() + orch.ms_interval(p_ttl_ms))
+    ON CONFLICT (scope, key) DO UPDATE SET expires_at = excluded.expires_at, answer = NULL
+      WHERE orch.replay.expires_at <= orch.clock();
+  RETURN NOT FOUND;
+END $$;

@@ -1,0 +1,189 @@
+-- Signals in: de-duplicated, counted, resolved, and folded into proposals or held back with a reason.
+
+-- Why nothing automatic may start now, or NULL: {"reason", "until"}. `until` null: a person or an event ends it.
+CREATE OR REPLACE FUNCTION orch.automatic_objection(p_pipeline_id bigint, p_spec jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  h        orch.hold;
+  v_fault  record;
+  v_last   timestamptz;
+  v_ready  timestamptz;
+  v_count  int;
+  v_oldest timestamptz;
+  v_now    timestamptz := orch.clock();
+BEGIN
+  SELECT * INTO h FROM orch.hold WHERE pipeline_id = p_pipeline_id AND released_at IS NULL;
+  IF FOUND THEN
+    RETURN jsonb_build_object('reason', format('on hold by %s since %s: %s', h.actor, orch.rfc3339(h.at), h.reason));
+  END IF;
+  SELECT id, title INTO v_fault FROM orch.signal
+    WHERE pipeline_id = p_pipeline_id AND kind = 'data_fault' AND status = 'firing' ORDER BY id LIMIT 1;
+  IF FOUND THEN
+    RETURN jsonb_build_object('reason', format('the data is faulty (signal %s: %s); broken data never retrains',
+                                               v_fault.id, v_fault.title));
+  END IF;
+  SELECT max(created_at) INTO v_last FROM orch.proposal WHERE pipeline_id = p_pipeline_id;
+  v_ready := v_last + orch.ms_interval((p_spec #>> '{retrain,cooldown_ms}')::bigint);
+  IF v_ready > v_now THEN
+    RETURN jsonb_build_object('reason', format('cooling down until %s', orch.rfc3339(v_ready)), 'until', v_ready);
+  END IF;
+  IF jsonb_typeof(p_spec #> '{retrain,budget}') = 'object' THEN
+    SELECT count(*), min(created_at) INTO v_count, v_oldest FROM (
+      SELECT created_at FROM orch.proposal WHERE pipeline_id = p_pipeline_id
+        AND created_at > v_now - orch.ms_interval((p_spec #>> '{retrain,budget,per_ms}')::bigint)
+      ORDER BY created_at DESC LIMIT (p_spec #>> '{retrain,budget,count}')::int) recent;
+    IF v_count >= (p_spec #>> '{retrain,budget,count}')::int THEN
+      v_ready := v_oldest + orch.ms_interval((p_spec #>> '{retrain,budget,per_ms}')::bigint);
+      RETURN jsonb_build_object('until', v_ready, 'reason',
+        format('the budget of %s retrainings is used up until %s', v_count, orch.rfc3339(v_ready)));
+    END IF;
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- Decides what becomes of a firing signal. The pipeline's row is locked.
+CREATE OR REPLACE FUNCTION orch.signal_route(p_pipeline orch.pipeline, p_signal_id bigint) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+  s          orch.signal;
+  v_spec     jsonb := orch.current_spec(p_pipeline.id);
+  v_open     bigint;
+  v_objects  jsonb;
+  v_proposal bigint;
+BEGIN
+  SELECT * INTO STRICT s FROM orch.signal WHERE id = p_signal_id FOR UPDATE;
+  IF s.kind = 'data_fault' THEN
+    UPDATE orch.signal SET disposition = 'recorded', reconsider_at = NULL,
+      held_reason = 'broken data is reported to people and never retrains' WHERE id = s.id;
+    RETURN jsonb_build_object('disposition', 'recorded', 'proposal', NULL,
+      'reason', 'broken data is reported to people and never retrains');
+  END IF;
+  SELECT id INTO v_open FROM orch.proposal WHERE pipeline_id = p_pipeline.id
+    AND state IN ('proposed', 'training', 'evaluating', 'awaiting_approval', 'rolling_out') ORDER BY id DESC LIMIT 1;
+  IF v_open IS NOT NULL THEN
+    UPDATE orch.signal SET disposition = 'folded', proposal_id = v_open, held_reason = NULL, reconsider_at = NULL WHERE id = s.id;
+    RETURN jsonb_build_object('disposition', 'folded', 'proposal', v_open,
+      'reason', format('proposal %s is open for this pipeline', v_open));
+  END IF;
+  IF v_spec IS NULL THEN
+    v_objects := jsonb_build_object('reason', 'the pipeline has no revision');
+  ELSE
+    v_objects := orch.automatic_objection(p_pipeline.id, v_spec);
+  END IF;
+  IF v_objects IS NOT NULL THEN
+    UPDATE orch.signal SET disposition = 'held', held_reason = v_objects ->> 'reason',
+      reconsider_at = (v_objects ->> 'until')::timestamptz WHERE id = s.id;
+    RETURN jsonb_build_object('disposition', 'held', 'proposal', NULL, 'reason', v_objects ->> 'reason');
+  END IF;
+  v_proposal := orch.proposal_open(p_pipeline, s.title, orch.actor(), s.as_of);
+  UPDATE orch.signal SET disposition = 'proposed', proposal_id = v_proposal, held_reason = NULL, reconsider_at = NULL
+    WHERE id = s.id;
+  PERFORM orch.proposal_start(v_proposal);
+  RETURN jsonb_build_object('disposition', 'proposed', 'proposal', v_proposal, 'reason', s.title);
+END $$;
+
+-- Takes one signal. p_signal = {source, kind, fingerprint, episode?, status: firing|resolved, at?, title, detail?}.
+-- `at` is the newest data that the signal speaks of (default: now); a proposal's as_of comes from it.
+-- -> {signal, disposition: proposed|folded|duplicate|held|recorded|resolved, proposal, reason}
+CREATE OR REPLACE FUNCTION orch.signal_receive(p_pipeline text, p_signal jsonb, p_actor text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+BEGIN
+  PERFORM orch.act(p_actor);
+  RETURN orch.signal_take(orch.pipeline_lock(p_pipeline), p_signal);
+END $$;
+
+-- The same under a pipeline lock that is held already.
+CREATE OR REPLACE FUNCTION orch.signal_take(p orch.pipeline, p_signal jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  v_now     timestamptz := orch.clock();
+  v_source  text := p_signal ->> 'source';
+  v_print   text := p_signal ->> 'fingerprint';
+  v_episode text := coalesce(p_signal ->> 'episode', '');
+  v_as_of   timestamptz := coalesce((p_signal ->> 'at')::timestamptz, v_now);
+  v_title   text := left(p_signal ->> 'title', 1000);
+  s         orch.signal;
+  v_id      bigint;
+  v_answer  jsonb;
+BEGIN
+  IF v_source IS NULL OR v_print IS NULL OR coalesce(v_title, '') = ''
+     OR coalesce(p_signal ->> 'status', '') NOT IN ('firing', 'resolved')
+     OR coalesce(p_signal ->> 'kind', '') NOT IN ('drift', 'data_fault', 'alert', 'manual', 'external') THEN
+    PERFORM orch.fail('OR003', 'a signal needs source, kind, fingerprint, status (firing or resolved) and title');
+  END IF;
+  IF octet_length((p_signal -> 'detail')::text) > 262144 THEN
+    PERFORM orch.fail('OR007', 'a signal''s detail has more than 256 KiB');
+  END IF;
+  SELECT * INTO s FROM orch.signal WHERE pipeline_id = p.id AND source = v_source AND fingerprint = v_print
+    AND status = 'firing' FOR UPDATE;
+  IF p_signal ->> 'status' = 'resolved' THEN
+    IF NOT FOUND THEN
+      RETURN jsonb_build_object('signal', NULL, 'disposition', 'duplicate', 'proposal', NULL, 'reason', 'nothing like it is firing');
+    END IF;
+    UPDATE orch.signal SET status = 'resolved', resolved_at = v_now, last_at = v_now, reconsider_at = NULL WHERE id = s.id;
+    IF s.kind = 'data_fault' THEN
+      -- What the fault held back is looked at again by the next turn of signals_reconsider.
+      UPDATE orch.signal SET reconsider_at = v_now WHERE pipeline_id = p.id AND status = 'firing' AND disposition = 'held';
+      PERFORM orch.emit('signal.fault_resolved', p.id, NULL, jsonb_build_object('pipeline', p.name, 'signal', s.id, 'title', s.title));
+    END IF;
+    RETURN jsonb_build_object('signal', s.id, 'disposition', 'resolved', 'proposal', s.proposal_id, 'reason', NULL);
+  END IF;
+  IF FOUND THEN
+    IF v_episode = s.episode OR v_episode = '' THEN
+      UPDATE orch.signal SET count = count + 1, last_at = v_now, as_of = greatest(as_of, v_as_of), title = v_title,
+        detail = coalesce(p_signal -> 'detail', '{}') WHERE id = s.id;
+      -- A held signal that is heard again after its reason has passed need not wait for the timer.
+      IF s.disposition = 'held' AND orch.automatic_objection(p.id, orch.current_spec(p.id)) IS NULL THEN
+        v_answer := orch.signal_route(p, s.id);
+        RETURN jsonb_build_object('signal', s.id) || v_answer;
+      ELSIF s.disposition IN ('proposed', 'folded') AND s.proposal_id IS NOT NULL AND EXISTS (
+          SELECT FROM orch.proposal q WHERE q.id = s.proposal_id AND q.ended_at IS NOT NULL) THEN
+        -- Its proposal has ended and it still fires: it asks anew (cooldown and budget apply).
+        v_answer := orch.signal_route(p, s.id);
+        RETURN jsonb_build_object('signal', s.id) || v_answer;
+      END IF;
+      RETURN jsonb_build_object('signal', s.id, 'disposition', 'duplicate', 'proposal', s.proposal_id,
+        'reason', coalesce(s.held_reason, format('heard %s times', s.count + 1)));
+    END IF;
+    -- A new episode began before the end of the old one was heard.
+    UPDATE orch.signal SET status = 'resolved', resolved_at = v_now, reconsider_at = NULL WHERE id = s.id;
+  ELSIF v_episode <> '' AND EXISTS (SELECT FROM orch.signal WHERE pipeline_id = p.id AND source = v_source
+          AND fingerprint = v_print AND episode = v_episode) THEN
+    RETURN jsonb_build_object('signal', NULL, 'disposition', 'duplicate', 'proposal', NULL,
+      'reason', 'this episode was resolved already');
+  END IF;
+  INSERT INTO orch.signal (pipeline_id, source, kind, fingerprint, episode, status, title, detail, first_at, last_at, as_of, disposition)
+    VALUES (p.id, v_source, p_signal ->> 'kind', v_print, v_episode, 'firing', v_title,
+            coalesce(p_signal -> 'detail', '{}'), v_now, v_now, v_as_of, 'recorded')
+    RETURNING id INTO v_id;
+  v_answer := orch.signal_route(p, v_id);
+  IF p_signal ->> 'kind' = 'data_fault' THEN
+    PERFORM orch.emit('signal.fault', p.id, NULL, jsonb_build_object('pipeline', p.name, 'signal', v_id, 'title', v_title,
+      'detail', coalesce(p_signal -> 'detail', '{}')));
+  ELSIF v_answer ->> 'disposition' = 'held' THEN
+    PERFORM orch.emit('signal.held', p.id, NULL, jsonb_build_object('pipeline', p.name, 'signal', v_id, 'title', v_title,
+      'reason', v_answer ->> 'reason'));
+  END IF;
+  RETURN jsonb_build_object('signal', v_id) || v_answer;
+END $$;
+
+-- Duty: looks again at held signals whose reason may have passed. -> {"looked_at", "proposed"}
+CREATE OR REPLACE FUNCTION orch.signals_reconsider(p_limit int) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  r          record;
+  p          orch.pipeline;
+  v_seen     int := 0;
+  v_proposed int := 0;
+BEGIN
+  PERFORM orch.act('system:serve');
+  -- Names are read without locks first, so that the pipeline's lock comes before the signal's.
+  FOR r IN SELECT id, pipeline_id FROM orch.signal WHERE reconsider_at <= orch.clock() AND status = 'firing'
+           ORDER BY reconsider_at LIMIT p_limit LOOP
+    SELECT * INTO p FROM orch.pipeline WHERE id = r.pipeline_id FOR NO KEY UPDATE SKIP LOCKED;
+    CONTINUE WHEN NOT FOUND;
+    CONTINUE WHEN NOT EXISTS (SELECT FROM orch.signal WHERE id = r.id AND status = 'firing' AND reconsider_at <= orch.clock());
+    v_seen := v_seen + 1;
+    IF orch.signal_route(p, r.id) ->> 'disposition' = 'proposed' THEN v_proposed := v_proposed + 1; END IF;
+  END LOOP;
+  RETURN jsonb_build_object('looked_at', v_seen, 'proposed', v_proposed);
+END $$;

@@ -1,0 +1,131 @@
+-- Observations and the windows that monitors close over them.
+
+-- Appends accepted rows (NDJSON, one line a row) to a pipeline's stream; durable when this has committed. The stream's
+-- row is locked, so row numbers are gapless and in commit order. The same idempotency key again appends nothing.
+CREATE OR REPLACE FUNCTION orch.observations_append(p_pipeline text, p_rows int, p_body bytea, p_idempotency_key text)
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  v_id     bigint;
+  v_first  bigint;
+  v_answer jsonb;
+  v_now    timestamptz := orch.clock();
+BEGIN
+  SELECT id INTO v_id FROM orch.pipeline WHERE name = p_pipeline;
+  IF NOT FOUND THEN PERFORM orch.fail('OR001', format('no pipeline is named %L', p_pipeline), 'orch pipelines lists them'); END IF;
+  IF p_rows IS NULL OR p_rows < 1 OR p_rows > 1000000 THEN PERFORM orch.fail('OR003', 'a batch has 1 to 1000000 rows'); END IF;
+  UPDATE orch.observation_stream SET next_row = next_row + p_rows, last_at = v_now WHERE pipeline_id = v_id
+    RETURNING next_row - p_rows INTO v_first;
+  IF p_idempotency_key IS NOT NULL THEN
+    SELECT answer INTO v_answer FROM orch.replay WHERE scope = 'observe:' || v_id AND key = p_idempotency_key AND expires_at > v_now;
+    IF FOUND THEN
+      UPDATE orch.observation_stream SET next_row = next_row - p_rows WHERE pipeline_id = v_id;
+      RETURN v_answer || '{"repeated": true}';
+    END IF;
+  END IF;
+  INSERT INTO orch.observation_batch (pipeline_id, first_row, n_rows, received_at, body) VALUES (v_id, v_first, p_rows, v_now, p_body);
+  v_answer := jsonb_build_object('first_row', v_first, 'rows', p_rows);
+  IF p_idempotency_key IS NOT NULL THEN
+    INSERT INTO orch.replay (scope, key, answer, expires_at) VALUES ('observe:' || v_id, p_idempotency_key, v_answer, v_now + interval '24 hours')
+      ON CONFLICT (scope, key) DO UPDATE SET answer = excluded.answer, expires_at = excluded.expires_at;
+  END IF;
+  -- Only a window that has become due is worth waking a server for.
+  IF EXISTS (SELECT FROM orch.monitor WHERE pipeline_id = v_id AND active AND version_id IS NOT NULL
+             AND v_first + p_rows - next_row >= window_rows) THEN
+    PERFORM pg_notify('orch_serve', '');
+  END IF;
+  RETURN v_answer;
+END $$;
+
+-- Hands out due windows with a lease, one a monitor. `history`: results of the newest closed windows against the same
+-- reference, newest first, at most 20.
+CREATE OR REPLACE FUNCTION orch.monitor_claim(p_owner text, p_lease_ms bigint, p_limit int)
+RETURNS TABLE (monitor_id bigint, lease bigint, pipeline text, pipeline_id bigint, monitor jsonb, version_id bigint, version int,
+               profile bytea, from_row bigint, to_row bigint, history jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+#variable_conflict use_column
+DECLARE v_now timestamptz := orch.clock();
+BEGIN
+  RETURN QUERY
+  WITH due AS (
+    SELECT m.id FROM orch.monitor m JOIN orch.observation_stream s ON s.pipeline_id = m.pipeline_id
+    WHERE m.active AND m.version_id IS NOT NULL AND s.next_row - m.next_row >= m.window_rows
+      AND (m.lease_until IS NULL OR m.lease_until <= v_now)
+    ORDER BY m.id LIMIT p_limit FOR UPDATE OF m SKIP LOCKED
+  ), taken AS (
+    UPDATE orch.monitor m SET lease = nextval('orch.monitor_lease'), lease_owner = p_owner,
+      lease_until = v_now + orch.ms_interval(p_lease_ms) FROM due WHERE m.id = due.id RETURNING m.*
+  )
+  SELECT t.id, t.lease, p.name, p.id, t.spec, v.id, v.number, v.profile, t.next_row, t.next_row + t.window_rows,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('from_row', w.from_row, 'to_row', w.to_row, 'verdict', w.verdict, 'result', w.result)
+                               ORDER BY w.from_row DESC), '[]')
+     FROM (SELECT * FROM orch.monitor_window x WHERE x.monitor_id = t.id AND x.version_id = t.version_id
+           ORDER BY x.from_row DESC LIMIT 20) w)
+  FROM taken t JOIN orch.pipeline p ON p.id = t.pipeline_id JOIN orch.version v ON v.id = t.version_id ORDER BY t.id;
+END $$;
+
+-- Whole batches that overlap rows [p_from, p_to).
+CREATE OR REPLACE FUNCTION orch.observations_read(p_pipeline_id bigint, p_from bigint, p_to bigint)
+RETURNS TABLE (first_row bigint, n_rows int, body bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+  SELECT b.first_row, b.n_rows, b.body FROM orch.observation_batch b
+  WHERE b.pipeline_id = p_pipeline_id AND b.first_row < p_to
+    AND b.first_row >= coalesce((SELECT max(c.first_row) FROM orch.observation_batch c
+                                 WHERE c.pipeline_id = p_pipeline_id AND c.first_row <= p_from), p_from)
+    AND b.first_row + b.n_rows > p_from
+  ORDER BY b.first_row
+$$;
+
+-- Closes a window exactly once: records it, moves the cursor and hands its signals in, in one transaction.
+-- p_result carries {verdict, …}. OR004 when the lease passed on or the cursor has moved (a promotion, an apply).
+CREATE OR REPLACE FUNCTION orch.window_close(p_monitor_id bigint, p_lease bigint, p_from_row bigint, p_to_row bigint,
+  p_result jsonb, p_signals jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  p     orch.pipeline;
+  m     orch.monitor;
+  v_out jsonb := '[]';
+  s     jsonb;
+BEGIN
+  SELECT * INTO m FROM orch.monitor WHERE id = p_monitor_id;
+  IF NOT FOUND THEN PERFORM orch.fail('OR001', format('there is no monitor %s', p_monitor_id)); END IF;
+  PERFORM orch.act('monitor:' || m.name);
+  p := orch.pipeline_lock_id(m.pipeline_id);
+  SELECT * INTO STRICT m FROM orch.monitor WHERE id = p_monitor_id FOR UPDATE;
+  IF m.lease IS DISTINCT FROM p_lease OR m.next_row <> p_from_row THEN
+    PERFORM orch.fail('OR004', format('the window of monitor %s is not ours any more', m.name));
+  END IF;
+  INSERT INTO orch.monitor_window (monitor_id, from_row, to_row, version_id, verdict, result, closed_at)
+    VALUES (m.id, p_from_row, p_to_row, m.version_id, p_result ->> 'verdict', p_result, orch.clock());
+  UPDATE orch.monitor SET next_row = p_to_row, lease = NULL, lease_owner = NULL, lease_until = NULL WHERE id = m.id;
+  FOR s IN SELECT jsonb_array_elements(coalesce(p_signals, '[]')) LOOP
+    v_out := v_out || jsonb_build_array(orch.signal_take(p, s));
+  END LOOP;
+  RETURN jsonb_build_object('closed', true, 'dispositions', v_out);
+END $$;
+
+-- Duty: forgets what has served its time. -> counts
+CREATE OR REPLACE FUNCTION orch.housekeeping() RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  v_replay  bigint;
+  v_batches bigint;
+  v_outbox  bigint;
+BEGIN
+  WITH gone AS (DELETE FROM orch.replay WHERE (scope, key) IN (
+      SELECT scope, key FROM orch.replay WHERE expires_at <= orch.clock() LIMIT 5000) RETURNING 1)
+    SELECT count(*) INTO v_replay FROM gone;
+  -- Rows that every monitor has passed, after a week; rows nobody watches, after 30 days.
+  WITH passed AS (
+    SELECT s.pipeline_id, min(m.next_row) AS upto FROM orch.observation_stream s
+      LEFT JOIN orch.monitor m ON m.pipeline_id = s.pipeline_id AND m.active AND m.version_id IS NOT NULL GROUP BY s.pipeline_id
+  ), gone AS (
+    DELETE FROM orch.observation_batch b WHERE (b.pipeline_id, b.first_row) IN (
+      SELECT x.pipeline_id, x.first_row FROM orch.observation_batch x JOIN passed USING (pipeline_id)
+      WHERE (x.first_row + x.n_rows <= passed.upto AND x.received_at < orch.clock() - interval '7 days')
+         OR x.received_at < orch.clock() - interval '30 days' LIMIT 500) RETURNING 1)
+    SELECT count(*) INTO v_batches FROM gone;
+  WITH gone AS (DELETE FROM orch.outbox WHERE id IN (
+      SELECT id FROM orch.outbox WHERE state = 'delivered' AND ended_at < orch.clock() - interval '30 days' LIMIT 5000) RETURNING 1)
+    SELECT count(*) INTO v_outbox FROM gone;
+  RETURN jsonb_build_object('replay', v_replay, 'observation_batches', v_batches, 'outbox', v_outbox);
+END $$;
