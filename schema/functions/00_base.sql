@@ -2,6 +2,9 @@
 --
 -- Lock order, everywhere: the pipeline's row first (orch.pipeline_lock), then proposal, gate, deployment, job, outbox.
 
+-- Functions of one file call those of later files; bodies are checked when they first run, and by the tests.
+SET LOCAL check_function_bodies = off;
+
 -- Time comes through this one function. Tests replace it inside their own transaction.
 CREATE OR REPLACE FUNCTION orch.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';
 

@@ -144,13 +144,14 @@ END $$;
 CREATE OR REPLACE FUNCTION orch.proposal_end(p_id bigint, p_state text, p_reason text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE v_gate bigint;
 BEGIN
+  -- The state first: the ends of its jobs then find a final proposal and change nothing.
+  PERFORM orch.proposal_move(p_id, p_state, p_reason);
   PERFORM orch.jobs_cancel(p_id);
   UPDATE orch.proposal_step SET state = 'cancelled' WHERE proposal_id = p_id AND state IN ('waiting', 'queued');
   SELECT id INTO v_gate FROM orch.gate WHERE proposal_id = p_id AND state = 'open';
   IF FOUND THEN
     PERFORM orch.gate_close(v_gate, CASE WHEN p_state = 'superseded' THEN 'superseded' ELSE 'withdrawn' END, p_reason);
   END IF;
-  PERFORM orch.proposal_move(p_id, p_state, p_reason);
 END $$;
 
 CREATE OR REPLACE FUNCTION orch.proposal_cancel(p_id bigint, p_reason text, p_actor text) RETURNS jsonb

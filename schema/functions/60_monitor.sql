@@ -127,5 +127,6 @@ BEGIN
   WITH gone AS (DELETE FROM orch.outbox WHERE id IN (
       SELECT id FROM orch.outbox WHERE state = 'delivered' AND ended_at < orch.clock() - interval '30 days' LIMIT 5000) RETURNING 1)
     SELECT count(*) INTO v_outbox FROM gone;
-  RETURN jsonb_build_object('replay', v_replay, 'observation_batches', v_batches, 'outbox', v_outbox);
+  RETURN jsonb_build_object('replay', v_replay, 'observation_batches', v_batches, 'outbox', v_outbox,
+    'workers', orch.workers_forget(1000));
 END $$;
