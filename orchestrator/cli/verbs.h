@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #define CLI_VERBS(V)                                                                                                   \
+  V(migrate)                                                                                                           \
   V(check)                                                                                                             \
   V(help)                                                                                                              \
   V(version)                                                                                                           \
