@@ -9,8 +9,8 @@
  * 4. drift: at least `hits` of the last `of` windows of this column that could be judged are hits, this one included.
  * A fault is therefore never drift, and windows in fault or insufficient count neither for nor against drift.
  *
- * For the window: any fault makes the window a fault, and drift of other columns is then reported but withheld
- * (`held`): broken data stop and ask, they never retrain. */
+ * For the window: any fault makes the window a fault; drift of other columns is reported beside it and marked `held`,
+ * since broken data stop and ask, they never retrain. */
 #ifndef ORCH_STATS_DECIDE_H
 #define ORCH_STATS_DECIDE_H
 
@@ -71,7 +71,7 @@ void drift_decide_column(const struct drift_rule *rule, const struct sketch *ref
 struct drift_window {
   enum drift_verdict verdict; /* fault > drift > ok; insufficient when no column could be judged */
   size_t faults, drifts, judged;
-  bool held; /* columns drift, but are not acted on because others are in fault */
+  bool held; /* columns drift while others are in fault */
 };
 struct drift_window drift_decide_window(const struct drift_column *columns, size_t n);
 

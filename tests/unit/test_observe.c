@@ -1,0 +1,120 @@
+/* NDJSON observations: what is taken byte for byte, what is refused with its line, what the bounds are. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "trigger/observe.h"
+
+static struct observe_batch parse(const char *body) {
+  struct observe_batch batch;
+  assert_true(observe_parse(&batch, body, strlen(body), NULL));
+  return batch;
+}
+
+static void one_bad_line(void **state) {
+  struct observe_batch b =
+      parse("{\"a\":1,\"b\":null}\r\n\n{\"a\":}\n  {\"a\": 2.50}  \n[1]\n{}\n{\"a\":1,\"a\":2}\n{\"z\":9}");
+  assert_int_equal(b.rows, 3);
+  assert_string_equal(strbuf_text(&b.accepted), "{\"a\":1,\"b\":null}\n  {\"a\": 2.50}  \n{\"z\":9}\n");
+  assert_int_equal(b.rejected, 4);
+  assert_int_equal(b.n_errors, 4);
+  assert_int_equal(b.errors[0].line, 3);
+  assert_int_equal(b.errors[1].line, 5);
+  assert_non_null(strstr(b.errors[1].text, "object"));
+  assert_int_equal(b.errors[2].line, 6);
+  assert_int_equal(b.errors[3].line, 7);
+  assert_non_null(strstr(b.errors[3].text, "duplicate"));
+  struct strbuf answer;
+  strbuf_init(&answer, 10000);
+  observe_answer(&b, &answer);
+  json_t *doc = json_loads(strbuf_text(&answer), 0, NULL);
+  assert_int_equal(json_integer_value(json_object_get(doc, "accepted")), 3);
+  assert_int_equal(json_integer_value(json_object_get(doc, "rejected_count")), 4);
+  assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(doc, "rejected"), 1), "line")), 5);
+  json_decref(doc);
+  strbuf_fini(&answer);
+  observe_fini(&b);
+}
+
+static void odd_bodies(void **state) {
+  struct observe_batch b = parse("");
+  assert_true(b.rows == 0 && b.rejected == 0);
+  observe_fini(&b);
+  b = parse("\n\r\n \n");
+  assert_true(b.rows == 0 && b.rejected == 0);
+  observe_fini(&b);
+  assert_true(observe_parse(&b, "{\"a\":1}\n\0\n{\"a\":2}", 17, NULL));
+  assert_int_equal(b.rows, 2);
+  assert_int_equal(b.errors[0].line, 2);
+  observe_fini(&b);
+  b = parse("{\"a\":\"\xff\xfe\"}\n{\"a\":1e999}\n{\"a\":123456789012345678901234567890}\n\"text\"\n{\"\":1}\nNaN\n{"
+            "\"a\":NaN}");
+  assert_int_equal(b.rows, 1); /* a big whole number is a number */
+  assert_int_equal(b.rejected, 6);
+  observe_fini(&b);
+}
+
+static void bounds(void **state) {
+  struct strbuf body;
+  struct err err = {0};
+  struct observe_batch b;
+  strbuf_init(&body, OBSERVE_BODY_MAX * 2);
+  strbuf_puts(&body, "{\"a\":\"");
+  while (body.len < OBSERVE_LINE_MAX) strbuf_putc(&body, 'x');
+  strbuf_puts(&body, "\"}\n{\"a\":[[[[[[[1]]]]]]]}\n{\"a\":[[[[[[[[1]]]]]]]]}\n{");
+  for (int i = 0; i < OBSERVE_COLUMNS_MAX + 1; i++) strbuf_printf(&body, "%s\"c%d\":%d", i ? "," : "", i, i);
+  strbuf_puts(&body, "}\n{\"");
+  for (int i = 0; i < OBSERVE_NAME_MAX + 1; i++) strbuf_putc(&body, 'n');
+  strbuf_puts(&body, "\":1}\n");
+  assert_true(observe_parse(&b, body.data, body.len, &err));
+  assert_int_equal(b.rows, 1);
+  assert_int_equal(b.rejected, 4);
+  assert_non_null(strstr(b.errors[0].text, "65536"));
+  assert_non_null(strstr(b.errors[1].text, "nested"));
+  assert_non_null(strstr(b.errors[2].text, "columns"));
+  assert_non_null(strstr(b.errors[3].text, "name"));
+  observe_fini(&b);
+  strbuf_reset(&body);
+  for (int i = 0; i < 5000; i++) strbuf_puts(&body, "{\n");
+  assert_true(observe_parse(&b, body.data, body.len, &err));
+  assert_int_equal(b.rejected, 5000);
+  assert_int_equal(b.n_errors, OBSERVE_ERRORS_MAX);
+  observe_fini(&b);
+  while (body.len <= OBSERVE_BODY_MAX) strbuf_puts(&body, "{\"a\":1}\n");
+  assert_false(observe_parse(&b, body.data, body.len, &err));
+  assert_int_equal(err.code, ERR_LIMIT);
+  observe_fini(&b);
+  /* A body that just fits and lacks its last newline. */
+  strbuf_reset(&body);
+  while (body.len + 8 <= OBSERVE_BODY_MAX - 7) strbuf_puts(&body, "{\"a\":1}\n");
+  strbuf_puts(&body, "{\"a\":1}");
+  assert_true(observe_parse(&b, body.data, body.len, &err));
+  assert_false(b.accepted.failed);
+  assert_int_equal(b.accepted.len, body.len + 1);
+  observe_fini(&b);
+  strbuf_fini(&body);
+}
+
+static void row_times(void **state) {
+  int64_t us = 0;
+  struct err err;
+  const char *line = "{\"at\":\"2003-01-31T00:00:00Z\",\"timestamp\":\"2004-01-01T00:00:00Z\"}";
+  json_t *row = observe_row(line, strlen(line), &err);
+  assert_true(observe_row_time(row, &us));
+  assert_int_equal(us, 1043971200000000);
+  json_decref(row);
+  row = observe_row("{\"at\":3,\"timestamp\":\"soon\"}", 27, &err);
+  assert_false(observe_row_time(row, &us));
+  json_decref(row);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(one_bad_line), cmocka_unit_test(odd_bodies),
+                                     cmocka_unit_test(bounds), cmocka_unit_test(row_times)};
+  return cmocka_run_group_tests_name("observe", tests, NULL, NULL);
+}
