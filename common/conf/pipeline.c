@@ -53,6 +53,7 @@ static bool really_inside(const char *folder, const char *file) {
 }
 
 void pipeline_check_file(struct pipeline_reader *r, const struct yaml_node *node, const char *what, const char *path) {
+  ORCH_ASSERT(node != NULL);
   if (!stays_inside(path)) {
     problems_add(r->problems, node->line, node->column, "%s is '%.200s', expected a file inside the pipeline's folder",
                  what, path);

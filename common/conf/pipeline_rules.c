@@ -200,7 +200,7 @@ void pipeline_read_checks(struct pipeline_reader *r, const struct yaml_node *roo
     take_required(r->problems, root, "checks", "the pipeline", "at least one check: the production profile wants it");
   }
   bool fine = take_list(r->problems, list, "'checks'", r->defaults->needs_checks ? 1 : 0, LIST_MAX);
-  for (const struct yaml_node *item = fine ? list->first : NULL; item != NULL; item = item->next) {
+  for (const struct yaml_node *item = fine && list != NULL ? list->first : NULL; item != NULL; item = item->next) {
     if (take_map(r->problems, item, "a check", known, NULL)) json_array_append_new(checks, read_check(r, item));
   }
 }
