@@ -23,6 +23,7 @@
 #define ROUTES(R)                                                                                                      \
   R(health)                                                                                                            \
   R(read)                                                                                                              \
+  R(signals)                                                                                                           \
   R(act)
 #define R(name) extern const struct http_route routes_##name[];
 ROUTES(R)

@@ -1,0 +1,244 @@
+/* Ways in for what monitors and people's tools see: signals, Alertmanager's webhook, observations.
+ *
+ * Reading a body is trigger/'s; here it is handed to the database and answered once that has committed. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "serve/routes.h"
+#include "trigger/observe.h"
+#include "trigger/signal_in.h"
+
+#define CALL_MS 20000
+#define ANSWER_MAX (1024 * 1024)
+
+/* True when the Content-Type is one of the words; 415 was answered otherwise. A compressed body is no such body. */
+static bool type_is(struct http_request *req, const char *const *words, const char *hint) {
+  const char *type = http_header(req, "Content-Type"), *coding = http_header(req, "Content-Encoding");
+  if (coding && strcasecmp(coding, "identity") != 0) {
+    http_problem(req, 415, "media_type", "compressed bodies are not taken here", "send it without Content-Encoding");
+    return false;
+  }
+  size_t len = type ? strcspn(type, "; \t") : 0;
+  for (; type && *words; words++)
+    if (strlen(*words) == len && strncasecmp(type, *words, len) == 0) return true;
+  http_problem(req, 415, "media_type", type ? "this Content-Type is not taken here" : "the Content-Type is missing",
+               hint);
+  return false;
+}
+
+static bool type_is_json(struct http_request *req) {
+  static const char *const words[] = {"application/json", NULL};
+  return type_is(req, words, "send Content-Type: application/json");
+}
+
+static char *compact(const json_t *document) {
+  char *text = json_dumps(document, JSON_COMPACT);
+  ORCH_ASSERT(text != NULL);
+  return text; /* free(), not mem_free(): jansson's */
+}
+
+/* ---- POST /v1/signals ---- */
+
+static void on_signal(struct http_request *req, void *ctx) {
+  struct signal_in in;
+  struct err err = {0};
+  if (!type_is_json(req)) return;
+  if (!signal_parse(&in, req->body, req->body_len, &err)) return http_problem_err(req, &err);
+  char *text = compact(in.signal);
+  struct db_value values[] = {db_text(in.pipeline), db_text(text), db_text(req->principal.actor)};
+  route_call(req, ctx, "select orch.signal_receive($1, $2::jsonb, $3)", ARRAY_LEN(values), values);
+  free(text);
+  signal_in_fini(&in);
+}
+
+/* ---- POST /v1/signals/alertmanager ---- */
+
+/* The alerts of one body, handed in one after another. */
+struct alerts {
+  struct http_request *req;
+  struct db *db;
+  struct db_request request;
+  struct signal_list list;
+  size_t next, taken;
+  struct strbuf answers; /* one JSON object per alert, comma-separated */
+};
+
+static void alerts_next(struct alerts *a);
+
+static void alerts_free(struct alerts *a) {
+  signal_list_fini(&a->list);
+  strbuf_fini(&a->answers);
+  mem_free(a);
+}
+
+/* 4xx only when nothing could be taken: Alertmanager never sends a 4xx again. */
+static void alerts_answer(struct alerts *a) {
+  struct strbuf out;
+  bool nothing = a->taken == 0 && a->list.n > 0;
+  strbuf_init(&out, 2 * ANSWER_MAX);
+  strbuf_puts(&out, "{");
+  if (nothing)
+    strbuf_puts(&out, "\"type\":\"urn:orch:problem:invalid\",\"title\":\"Unprocessable Content\",\"status\":422,"
+                      "\"detail\":\"none of the alerts could be taken\",");
+  strbuf_printf(&out, "\"taken\":%zu,\"refused\":%zu,\"truncated_alerts\":%lld,\"alerts\":[%s]}", a->taken,
+                a->list.n - a->taken, a->list.truncated, strbuf_text(&a->answers));
+  http_reply(a->req, nothing ? 422 : 200, nothing ? "application/problem+json" : "application/json", strbuf_text(&out),
+             out.len);
+  strbuf_fini(&out);
+  alerts_free(a);
+}
+
+static void alert_refused(struct alerts *a, const struct signal_in *in, const char *why) {
+  const char *fingerprint = json_string_value(json_object_get(in->signal, "fingerprint"));
+  if (a->answers.len) strbuf_putc(&a->answers, ',');
+  strbuf_puts(&a->answers, "{\"pipeline\":");
+  strbuf_add_json(&a->answers, in->pipeline);
+  strbuf_puts(&a->answers, ",\"fingerprint\":");
+  strbuf_add_json(&a->answers, fingerprint ? fingerprint : "");
+  strbuf_puts(&a->answers, ",\"error\":");
+  strbuf_add_json(&a->answers, why);
+  strbuf_putc(&a->answers, '}');
+}
+
+static void alert_taken(struct alerts *a, const struct signal_in *in, const char *document) {
+  json_t *answer = document ? json_loads(document, 0, NULL) : NULL;
+  if (!json_is_object(answer)) {
+    json_decref(answer);
+    answer = json_object();
+  }
+  json_object_set_new(answer, "pipeline", json_string(in->pipeline));
+  json_object_set(answer, "fingerprint", json_object_get(in->signal, "fingerprint"));
+  json_object_set(answer, "status", json_object_get(in->signal, "status"));
+  char *text = compact(answer);
+  if (a->answers.len) strbuf_putc(&a->answers, ',');
+  strbuf_puts(&a->answers, text);
+  free(text);
+  json_decref(answer);
+  a->taken++;
+}
+
+static void alert_answered(void *arg, struct db_result *result, const struct err *err) {
+  struct alerts *a = arg;
+  const struct signal_in *in = &a->list.items[a->next++];
+  bool ours = err && (err->code == ERR_NOT_FOUND || err->code == ERR_INVALID || err->code == ERR_LIMIT ||
+                      err->code == ERR_REFUSED);
+  if (err && !ours) {
+    /* The database is away: a 5xx makes Alertmanager send all of them again, and what was taken is a repeat then. */
+    http_problem_err(a->req, err);
+    alerts_free(a);
+    return;
+  }
+  if (err)
+    alert_refused(a, in, err->text);
+  else
+    alert_taken(a, in, db_get_document(result));
+  alerts_next(a);
+}
+
+static void alerts_next(struct alerts *a) {
+  for (; a->next < a->list.n && !a->list.items[a->next].signal; a->next++)
+    alert_refused(a, &a->list.items[a->next], a->list.items[a->next].problem);
+  if (a->next == a->list.n) return alerts_answer(a);
+  const struct signal_in *in = &a->list.items[a->next];
+  char *text = compact(in->signal);
+  struct db_value values[] = {db_text(in->pipeline), db_text(text), db_text(a->req->principal.actor)};
+  a->request = (struct db_request){.timeout_ms = CALL_MS};
+  db_query(a->db, &a->request, "select orch.signal_receive($1, $2::jsonb, $3)", ARRAY_LEN(values), values,
+           alert_answered, a);
+  free(text);
+}
+
+static void on_alertmanager(struct http_request *req, void *ctx) {
+  struct serve *serve = ctx;
+  struct signal_list list;
+  struct err err = {0};
+  MAGIC_CHECK(serve, SERVE_MAGIC);
+  if (!type_is_json(req)) return;
+  if (!signal_parse_alertmanager(&list, req->body, req->body_len, http_query(req, "pipeline"), &err))
+    return http_problem_err(req, &err);
+  struct alerts *a = mem_alloc(sizeof *a);
+  *a = (struct alerts){.req = req, .db = serve->db, .list = list};
+  strbuf_init(&a->answers, ANSWER_MAX);
+  alerts_next(a);
+}
+
+/* ---- POST /v1/pipelines/{p}/observations ---- */
+
+struct observing {
+  struct http_request *req;
+  struct db_request request;
+  struct observe_batch batch;
+};
+
+static void observing_free(struct observing *o) {
+  observe_fini(&o->batch);
+  mem_free(o);
+}
+
+static void rows_appended(void *arg, struct db_result *result, const struct err *err) {
+  struct observing *o = arg;
+  if (err) {
+    http_problem_err(o->req, err);
+  } else {
+    struct strbuf out;
+    strbuf_init(&out, ANSWER_MAX);
+    observe_answer(&o->batch, &out);
+    http_reply_json(o->req, 202, strbuf_text(&out));
+    strbuf_fini(&out);
+  }
+  observing_free(o);
+}
+
+/* Not one row: nothing was stored, and the answer says why line by line. */
+static void answer_no_rows(struct observing *o) {
+  struct strbuf out;
+  if (o->batch.rejected == 0) {
+    http_problem(o->req, 422, "invalid", "the body has no rows", "send one JSON object a line");
+    return observing_free(o);
+  }
+  strbuf_init(&out, ANSWER_MAX);
+  strbuf_puts(&out, "{\"type\":\"urn:orch:problem:invalid\",\"title\":\"Unprocessable Content\",\"status\":422,"
+                    "\"detail\":\"none of the lines is a row\",");
+  struct strbuf answer;
+  strbuf_init(&answer, ANSWER_MAX);
+  observe_answer(&o->batch, &answer);
+  strbuf_puts(&out, strbuf_text(&answer) + 1); /* its members go on in this object */
+  http_reply(o->req, 422, "application/problem+json", strbuf_text(&out), out.len);
+  strbuf_fini(&answer);
+  strbuf_fini(&out);
+  observing_free(o);
+}
+
+static void on_observations(struct http_request *req, void *ctx) {
+  static const char *const words[] = {"application/x-ndjson", "application/ndjson", "application/jsonl",
+                                      "application/json", NULL};
+  struct serve *serve = ctx;
+  struct err err = {0};
+  MAGIC_CHECK(serve, SERVE_MAGIC);
+  if (!type_is(req, words, "send one JSON object a line, with Content-Type: application/x-ndjson")) return;
+  struct observing *o = mem_alloc(sizeof *o);
+  o->req = req;
+  if (!observe_parse(&o->batch, req->body, req->body_len, &err)) {
+    http_problem_err(req, &err);
+    return observing_free(o);
+  }
+  if (o->batch.rows == 0) return answer_no_rows(o);
+  struct db_value values[] = {db_text(req->params[0]), db_i64(o->batch.rows),
+                              db_bytes(o->batch.accepted.data, o->batch.accepted.len),
+                              db_text(http_idempotency_key(req))};
+  o->request = (struct db_request){.timeout_ms = CALL_MS};
+  db_query(serve->db, &o->request, "select orch.observations_append($1, $2, $3, $4)", ARRAY_LEN(values), values,
+           rows_appended, o);
+}
+
+const struct http_route routes_signals[] = {
+    {"POST", "/v1/signals", "signal", SIGNAL_BODY_MAX, on_signal, 0, "Hand in a signal; repeats are counted"},
+    {"POST", "/v1/signals/alertmanager", "signal", SIGNAL_BODY_MAX, on_alertmanager, 0,
+     "Alertmanager's webhook body; the label orch_pipeline or pipeline, else ?pipeline=, names the pipeline"},
+    {"POST", "/v1/pipelines/{p}/observations", "observe", OBSERVE_BODY_MAX, on_observations, 0,
+     "Rows a live model saw, as NDJSON; 202 once they are durable, with the lines that were refused"},
+    ROUTES_END,
+};
