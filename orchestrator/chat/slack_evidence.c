@@ -1,6 +1,5 @@
 #include "chat/slack_evidence.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,7 +46,6 @@ void slack_evidence_why(const json_t *data, struct strbuf *out) {
   const json_t *evidence = json_object_get(data, "evidence");
   const json_t *signals = json_object_get(evidence, "signals");
   const char *reason = text_of(evidence, "reason");
-  if (reason == NULL) reason = text_of(data, "reason");
   if (reason == NULL && json_array_size(signals) == 0) return;
   strbuf_puts(out, "*Why* ");
   slack_text_add(out, reason, 2 * SENTENCE_UNITS);
@@ -155,34 +153,32 @@ static void add_bound(struct strbuf *out, const json_t *check, const char *membe
   strbuf_printf(out, ", %s %s", words, text);
 }
 
-static bool check_passed(const json_t *check) {
-  return json_is_true(json_object_get(check, "ok")) || json_is_true(json_object_get(check, "passed"));
-}
-
+/* {"metric","slice"?,"value"? (of the slice),"candidate","champion","min"?,"max"?,"vs_champion"?,"ok","what"?} */
 static void add_check(struct strbuf *out, const json_t *check) {
-  const json_t *value = json_object_get(check, "value");
-  if (value == NULL) value = json_object_get(check, "candidate");
   char text[16];
-  number_text(value, text);
-  strbuf_puts(out, check_passed(check) ? "\n:white_check_mark: " : "\n:x: ");
+  number_text(json_object_get(check, "candidate"), text);
+  strbuf_puts(out, json_is_true(json_object_get(check, "ok")) ? "\n:white_check_mark: " : "\n:x: ");
   slack_text_add(out, text_of(check, "metric"), NAME_UNITS);
   if (text_of(check, "slice") != NULL) {
-    strbuf_puts(out, " by ");
+    strbuf_puts(out, " for ");
     slack_text_add(out, text_of(check, "slice"), NAME_UNITS);
+    strbuf_puts(out, text_of(check, "value") != NULL ? "=" : "");
+    slack_text_add(out, text_of(check, "value"), NAME_UNITS);
   }
   strbuf_printf(out, " %s", text);
+  add_bound(out, check, "champion", "champion");
   add_bound(out, check, "min", "at least");
   add_bound(out, check, "max", "at most");
-  add_bound(out, check, "vs_champion", "against the champion at least");
-  if (text_of(check, "message") != NULL) {
+  add_bound(out, check, "vs_champion", "allowed change");
+  if (text_of(check, "what") != NULL) {
     strbuf_puts(out, ": ");
-    slack_text_add(out, text_of(check, "message"), SENTENCE_UNITS / 2);
+    slack_text_add(out, text_of(check, "what"), SENTENCE_UNITS / 2);
   }
 }
 
 void slack_evidence_checks(const json_t *data, struct strbuf *out) {
   const json_t *checks = json_object_get(json_object_get(data, "evidence"), "checks");
-  if (json_is_object(checks)) checks = json_object_get(checks, "results");
+  if (checks == NULL) checks = json_object_get(data, "failed");
   if (json_array_size(checks) == 0) return;
   strbuf_puts(out, "*Checks*");
   size_t i;
@@ -198,24 +194,36 @@ void slack_evidence_checks(const json_t *data, struct strbuf *out) {
 
 /* ---- policy ---- */
 
-void slack_evidence_policy(const json_t *data, struct strbuf *out) {
-  const json_t *policy = json_object_get(data, "policy");
-  if (policy == NULL) policy = json_object_get(json_object_get(data, "evidence"), "policy");
-  const json_t *require = json_object_get(policy, "require");
-  size_t i;
-  json_t *rule;
-  if (json_array_size(require) > 0) strbuf_puts(out, "*Needs* ");
-  json_array_foreach(require, i, rule) {
+/* "1 of ml-owners (dana), 2 of risk": the rules, and who has met them so far. */
+static void add_rules(struct strbuf *out, const json_t *rules) {
+  size_t i, j;
+  json_t *rule, *name;
+  json_array_foreach(rules, i, rule) {
     if (i == RULES_MAX) {
-      strbuf_printf(out, " and %zu more rules", json_array_size(require) - i);
+      strbuf_printf(out, " and %zu more rules", json_array_size(rules) - i);
       break;
     }
     strbuf_printf(out, "%s%lld of ", i > 0 ? ", " : "",
                   (long long)json_integer_value(json_object_get(rule, "approvals")));
     slack_text_add(out, text_of(rule, "group"), NAME_UNITS);
+    json_array_foreach(json_object_get(rule, "by"), j, name) {
+      if (j == VOTES_MAX) break;
+      strbuf_puts(out, j > 0 ? ", " : " (");
+      slack_text_add(out, json_string_value(name), NAME_UNITS);
+    }
+    if (json_array_size(json_object_get(rule, "by")) > 0) strbuf_putc(out, ')');
   }
-  if (json_array_size(require) > 0 && !json_is_true(json_object_get(policy, "own_proposals")))
-    strbuf_puts(out, "; not who proposed it");
+}
+
+void slack_evidence_policy(const json_t *data, struct strbuf *out) {
+  const json_t *policy = json_object_get(json_object_get(data, "evidence"), "policy");
+  const json_t *rules = json_object_get(data, "approvals");
+  if (rules == NULL) rules = json_object_get(data, "require");
+  if (json_array_size(rules) > 0) {
+    strbuf_puts(out, "*Needs* ");
+    add_rules(out, rules);
+    if (!json_is_true(json_object_get(policy, "own_proposals"))) strbuf_puts(out, "; never who proposed it");
+  }
   if (text_of(data, "expires_at") != NULL) {
     strbuf_puts(out, out->len > 0 ? "\n*Until* " : "*Until* ");
     slack_text_add_time(out, text_of(data, "expires_at"));
@@ -295,17 +303,33 @@ void slack_evidence_votes(const json_t *data, struct strbuf *out) {
   }
 }
 
+/* A gate's state now; the event may be older than that. */
+static const char *state_of(const json_t *data) {
+  const char *state = text_of(data, "gate_state");
+  return state != NULL ? state : text_of(data, "state");
+}
+
+bool slack_evidence_is_open(const json_t *data) {
+  const char *state = state_of(data);
+  return state != NULL && strcmp(state, "open") == 0;
+}
+
 void slack_evidence_outcome(const json_t *data, struct strbuf *out) {
   static const struct {
     const char *state, *words;
-  } outcomes[] = {{"approved", ":white_check_mark: *Approved*"},
-                  {"rejected", ":no_entry: *Rejected*: not promoted"},
-                  {"expired", ":hourglass: *Expired*: not promoted"},
-                  {"superseded", ":arrows_counterclockwise: *Superseded*: not promoted"},
-                  {"withdrawn", ":wastebasket: *Withdrawn*: not promoted"}};
-  const char *state = text_of(data, "state"), *words = "*Closed*";
-  for (size_t i = 0; state != NULL && i < ARRAY_LEN(outcomes); i++)
-    if (strcmp(state, outcomes[i].state) == 0) words = outcomes[i].words;
+    bool explained; /* the reason is not among the votes */
+  } outcomes[] = {{"approved", ":white_check_mark: *Approved*", false},
+                  {"rejected", ":no_entry: *Rejected*: not promoted", false},
+                  {"expired", ":hourglass: *Expired*: not promoted", false},
+                  {"superseded", ":arrows_counterclockwise: *Superseded*: not promoted", true},
+                  {"withdrawn", ":wastebasket: *Withdrawn*: not promoted", true}};
+  const char *state = state_of(data), *words = "*Closed*";
+  bool explained = true;
+  for (size_t i = 0; state != NULL && i < ARRAY_LEN(outcomes); i++) {
+    if (strcmp(state, outcomes[i].state) != 0) continue;
+    words = outcomes[i].words;
+    explained = outcomes[i].explained;
+  }
   strbuf_puts(out, words);
   if (text_of(data, "closed_at") != NULL) {
     strbuf_putc(out, ' ');
@@ -315,8 +339,8 @@ void slack_evidence_outcome(const json_t *data, struct strbuf *out) {
     strbuf_puts(out, " by ");
     slack_text_add(out, text_of(data, "closed_by"), NAME_UNITS);
   }
-  if (text_of(data, "close_reason") != NULL) {
+  if (explained && text_of(data, "reason") != NULL) {
     strbuf_puts(out, ": ");
-    slack_text_add(out, text_of(data, "close_reason"), COMMENT_UNITS);
+    slack_text_add(out, text_of(data, "reason"), COMMENT_UNITS);
   }
 }

@@ -185,11 +185,11 @@ static json_t *message(const char *channel, json_t *text, json_t *blocks) {
   return body;
 }
 
-json_t *slack_out_gate_opened(const char *channel, const json_t *event, struct err *err) {
-  const json_t *data = data_of(event);
-  json_t *blocks = json_array();
+/* While it can be decided: evidence, policy, votes so far, buttons. */
+static json_t *open_message(const char *channel, const json_t *data, struct err *err) {
   char subject[SUBJECT_SIZE];
   slack_evidence_subject(data, subject, sizeof subject);
+  json_t *blocks = json_array();
   add_header(blocks, "Approval needed: ", subject);
   add_evidence(blocks, data);
   add_section(blocks, slack_evidence_policy, data);
@@ -202,23 +202,26 @@ json_t *slack_out_gate_opened(const char *channel, const json_t *event, struct e
   return message(channel, fallback("Approval needed: ", data, slack_evidence_why), blocks);
 }
 
-json_t *slack_out_gate_updated(const char *channel, const char *ts, const json_t *event, struct err *err) {
+/* Afterwards: the same evidence, and what, who and when instead of the buttons. */
+static json_t *closed_message(const char *channel, const json_t *data) {
+  char subject[SUBJECT_SIZE];
+  slack_evidence_subject(data, subject, sizeof subject);
+  json_t *blocks = json_array();
+  add_header(blocks, "Decided: ", subject);
+  add_evidence(blocks, data);
+  add_section(blocks, slack_evidence_outcome, data);
+  add_section(blocks, slack_evidence_votes, data);
+  add_context(blocks, data);
+  return message(channel, fallback("Decided: ", data, slack_evidence_outcome), blocks);
+}
+
+json_t *slack_out_gate_opened(const char *channel, const json_t *event, struct err *err) {
   const json_t *data = data_of(event);
-  const char *state = text_of(data, "state");
-  json_t *body;
-  if (state != NULL && strcmp(state, "open") == 0) {
-    body = slack_out_gate_opened(channel, event, err);
-  } else {
-    char subject[SUBJECT_SIZE];
-    slack_evidence_subject(data, subject, sizeof subject);
-    json_t *blocks = json_array();
-    add_header(blocks, "Decided: ", subject);
-    add_evidence(blocks, data);
-    add_section(blocks, slack_evidence_outcome, data);
-    add_section(blocks, slack_evidence_votes, data);
-    add_context(blocks, data);
-    body = message(channel, fallback("Decided: ", data, slack_evidence_outcome), blocks);
-  }
+  return slack_evidence_is_open(data) ? open_message(channel, data, err) : closed_message(channel, data);
+}
+
+json_t *slack_out_gate_updated(const char *channel, const char *ts, const json_t *event, struct err *err) {
+  json_t *body = slack_out_gate_opened(channel, event, err);
   if (body == NULL) return NULL;
   json_object_del(body, "unfurl_links"); /* chat.update knows neither */
   json_object_del(body, "unfurl_media");
@@ -239,12 +242,23 @@ static const char *notice_words(const char *type) {
                {"proposal.blocked", ":no_entry: Blocked by its checks: "},
                {"proposal.failed", ":warning: Retraining failed: "},
                {"signal.fault", ":rotating_light: Data fault, no retraining: "},
+               {"signal.fault_resolved", ":white_check_mark: Data fault is over: "},
                {"signal.held", ":pause_button: Signal held back: "},
                {"hold.set", ":pause_button: On hold: "},
                {"hold.released", ":arrow_forward: Released: "}};
   for (size_t i = 0; type != NULL && i < ARRAY_LEN(known); i++)
     if (strcmp(type, known[i].type) == 0) return known[i].words;
   return NULL;
+}
+
+/* The version that was live before, by number: "from" of a rollback, "champion" of a promotion. */
+static void add_predecessor(struct strbuf *out, const json_t *data) {
+  json_int_t before = json_integer_value(json_object_get(data, "from"));
+  if (before <= 0) before = json_integer_value(json_object_get(data, "champion"));
+  if (before <= 0 || text_of(data, "pipeline") == NULL) return;
+  strbuf_puts(out, " instead of ");
+  slack_text_add(out, text_of(data, "pipeline"), SUBJECT_SIZE);
+  strbuf_printf(out, "@%lld", (long long)before);
 }
 
 json_t *slack_out_notice(const char *channel, const char *thread_ts, const json_t *event) {
@@ -264,11 +278,20 @@ json_t *slack_out_notice(const char *channel, const char *thread_ts, const json_
   strbuf_putc(&out, '*');
   slack_text_add(&out, subject, SUBJECT_SIZE);
   strbuf_putc(&out, '*');
+  add_predecessor(&out, data);
+  if (text_of(data, "by") != NULL) {
+    strbuf_puts(&out, " by ");
+    slack_text_add(&out, text_of(data, "by"), 80);
+  }
   for (size_t i = 0; i < ARRAY_LEN(sayings); i++) {
     const char *said = text_of(data, sayings[i]);
     if (said == NULL || said[0] == '\0') continue;
     strbuf_putc(&out, '\n');
-    slack_text_add(&out, said, 1000);
+    slack_text_add(&out, said, 600);
+  }
+  if (json_object_get(data, "failed") != NULL) {
+    strbuf_putc(&out, '\n');
+    slack_evidence_checks(data, &out);
   }
   slack_text_cut(&out, NOTICE_MAX);
   json_t *body = message(channel, json_string(strbuf_text(&out)), NULL);

@@ -4,8 +4,9 @@
  * texts are cut with an ellipsis. Texts from outside are escaped, so that a model called <!channel> pages nobody.
  *
  * `event` is an outbox event {"type","timestamp","data":{"gate","kind","pipeline","proposal","version","champion",
- * "digest","nonce","expires_at","review_url","evidence":{…},…}}; members that are missing are left out of the
- * message, never invented. */
+ * "digest","nonce","state","gate_state","expires_at","approvals":[{"group","approvals","by"}],"decisions":[{"reviewer",
+ * "verdict","comment","via","at"}],"closed_at","closed_by","reason","review_url","evidence":{…}}}; members that are
+ * missing are left out of the message, never invented. */
 #ifndef ORCH_CHAT_SLACK_OUT_H
 #define ORCH_CHAT_SLACK_OUT_H
 
@@ -20,12 +21,12 @@
 #define SLACK_VIEW_REJECT "orch_reject"
 #define SLACK_BLOCK_COMMENT "comment"
 
-/* chat.postMessage for gate.opened: evidence, and Approve / Reject carrying the ticket. ERR_INVALID when the event
- * names no gate, nonce or digest: a message whose buttons cannot work is not sent. */
+/* chat.postMessage for a gate: evidence, and while it is open Approve / Reject carrying the ticket; once it is closed
+ * who, when and what instead. ERR_INVALID when an open gate's event names no gate, nonce or digest: a message whose
+ * buttons cannot work is not sent. */
 json_t *slack_out_gate_opened(const char *channel, const json_t *event, struct err *err);
 
-/* chat.update for the same gate: with its buttons while it is open (votes so far), without them once it is closed
- * (who, when, what). `event` is gate.decided or gate.closed. */
+/* chat.update of such a message, for gate.decided and gate.closed. */
 json_t *slack_out_gate_updated(const char *channel, const char *ts, const json_t *event, struct err *err);
 
 /* chat.postMessage for any other event, in the gate's thread when `thread_ts` is not NULL. */

@@ -110,13 +110,16 @@ static json_t *event_of(const char *type) {
       "\"kind\":\"promote\",\"pipeline\":\"housing\",\"proposal\":42,\"version\":3,\"champion\":2,\"digest\":\"" DIGEST
       "\",\"nonce\":\"abcdefghijklmnopqrstuv\",\"expires_at\":\"2026-01-07T09:00:00Z\","
       "\"review_url\":\"https://orch.example.com/review/x\",\"state\":\"open\","
-      "\"policy\":{\"require\":[{\"group\":\"ml-owners\",\"approvals\":1},{\"group\":\"risk\",\"approvals\":2}],"
-      "\"own_proposals\":false},\"evidence\":{\"reason\":\"inventory drifts: PSI 0.38 since window 7\","
+      "\"approvals\":[{\"group\":\"ml-owners\",\"approvals\":1,\"by\":[\"dana\"]},{\"group\":\"risk\",\"approvals\":2,"
+      "\"by\":[]}],\"evidence\":{\"reason\":\"inventory drifts: PSI 0.38 since window 7\","
+      "\"policy\":{\"own_proposals\":false},"
       "\"signals\":[{\"title\":\"inventory PSI 0.38\",\"source\":\"monitor:inputs\"}],"
-      "\"metrics\":{\"candidate\":{\"accuracy\":0.831,\"rows\":1200,\"slices\":{}},\"champion\":{\"accuracy\":0.302}},"
-      "\"checks\":[{\"metric\":\"accuracy\",\"min\":0.75,\"value\":0.831,\"ok\":true},"
-      "{\"metric\":\"accuracy\",\"slice\":\"city\",\"vs_champion\":-0.05,\"value\":-0.2,\"ok\":false}],"
-      "\"snapshots\":{\"sales\":\"" DIGEST "\"},\"revision\":\"" DIGEST "\"}}}",
+      "\"candidate\":{\"artifact\":\"" DIGEST "\",\"metrics\":{\"accuracy\":0.831,\"rows\":1200,\"slices\":{}}},"
+      "\"champion\":{\"metrics\":{\"accuracy\":0.302}},"
+      "\"checks\":[{\"metric\":\"accuracy\",\"min\":0.75,\"candidate\":0.831,\"champion\":0.302,\"ok\":true},"
+      "{\"metric\":\"accuracy\",\"slice\":\"city\",\"value\":\"Dallas\",\"vs_champion\":-0.05,\"candidate\":0.1,"
+      "\"ok\":false,\"what\":\"0.1 is beyond\"}],"
+      "\"snapshots\":{\"sales\":\"" DIGEST "\"},\"revision\":{\"digest\":\"" DIGEST "\"}}}}",
       type);
   json_t *event = json_loads(text, 0, NULL);
   assert_non_null(event);
@@ -132,12 +135,13 @@ static void opened_shows_the_evidence(void **state) {
                                        "*housing@3* asks to replace *housing@2*",
                                        "inventory drifts: PSI 0.38 since window 7",
                                        "accuracy      0.831      0.302     +0.529",
-                                       ":white_check_mark: accuracy 0.831, at least 0.75",
-                                       ":x: accuracy by city -0.2, against the champion at least -0.05",
-                                       "1 of ml-owners, 2 of risk; not who proposed it",
+                                       ":white_check_mark: accuracy 0.831, champion 0.302, at least 0.75",
+                                       ":x: accuracy for city=Dallas 0.1, allowed change -0.05: 0.1 is beyond",
+                                       "1 of ml-owners (dana), 2 of risk; never who proposed it",
                                        "<!date^1767776400^{date_short_pretty} {time}|2026-01-07 09:00 UTC>",
                                        "sales `001122334455`",
                                        "revision `001122334455`",
+                                       "model `001122334455`",
                                        "gate 12",
                                        "proposal #42"};
   for (size_t i = 0; i < ARRAY_LEN(wanted); i++) expect_shown(body, wanted[i]);
@@ -183,7 +187,7 @@ static void outcome_takes_the_buttons_away(void **state) {
   assert_non_null(find_button(body, SLACK_ACTION_APPROVE)); /* still open: one of three has voted */
   expect_shown(body, "dana approved");
   json_decref(body);
-  json_object_set_new(data, "state", json_string("approved"));
+  json_object_set_new(data, "gate_state", json_string("approved")); /* newer than what the event says */
   json_object_set_new(data, "closed_at", json_string("2026-01-05T10:00:00Z"));
   body = slack_out_gate_updated("C05MLOPS9K", "1767603845.004219", event, &err);
   check_message(body);
@@ -204,7 +208,7 @@ static void poison(json_t *node, const char *text) {
   size_t i;
   json_object_foreach(node, name, member) {
     bool ours = strcmp(name, "digest") == 0 || strcmp(name, "nonce") == 0 || strcmp(name, "state") == 0 ||
-                strcmp(name, "type") == 0;
+                strcmp(name, "gate_state") == 0 || strcmp(name, "type") == 0;
     if (json_is_string(member) && !ours) json_string_set(member, text);
     poison(member, text);
   }
@@ -215,16 +219,15 @@ static void poison(json_t *node, const char *text) {
 }
 
 static void grow(json_t *data, const char *text) {
-  json_t *evidence = json_object_get(data, "evidence"), *metrics = json_object_get(evidence, "metrics");
+  json_t *evidence = json_object_get(data, "evidence"), *candidate = json_object_get(evidence, "candidate");
   for (int i = 0; i < 300; i++) {
     CLEANUP(mem_free_p) char *name = mem_printf("%.100s%d", text, i);
-    json_object_set_new(json_object_get(metrics, "candidate"), name, json_real(1e300 / (i + 1)));
+    json_object_set_new(json_object_get(candidate, "metrics"), name, json_real(1e300 / (i + 1)));
     json_object_set_new(json_object_get(evidence, "snapshots"), name, json_string(DIGEST));
     json_array_append_new(json_object_get(evidence, "signals"), json_pack("{s:s,s:s}", "title", text, "source", text));
     json_array_append_new(json_object_get(evidence, "checks"),
-                          json_pack("{s:s,s:s,s:s}", "metric", text, "slice", text, "message", text));
-    json_array_append_new(json_object_get(json_object_get(data, "policy"), "require"),
-                          json_pack("{s:s,s:i}", "group", text, "approvals", 3));
+                          json_pack("{s:s,s:s,s:s}", "metric", text, "slice", text, "what", text));
+    json_array_append_new(json_object_get(data, "approvals"), json_pack("{s:s,s:i}", "group", text, "approvals", 3));
     json_array_append_new(json_object_get(data, "decisions"),
                           json_pack("{s:s,s:s,s:s}", "reviewer", text, "verdict", "reject", "comment", text));
   }
@@ -244,13 +247,13 @@ static void hostile_texts_are_harmless(void **state) {
     struct err err = {0};
     json_t *event = event_of("gate.opened"), *data = json_object_get(event, "data");
     json_object_set_new(data, "decisions", json_array());
-    json_object_set_new(data, "close_reason", json_string("x"));
+    json_object_set_new(data, "reason", json_string("x"));
     poison(data, strbuf_text(&text));
     grow(data, strbuf_text(&text));
     json_t *opened = slack_out_gate_opened("C05MLOPS9K", event, &err);
     assert_non_null(opened);
     check_message(opened);
-    json_object_set_new(data, "state", json_string("rejected"));
+    json_object_set_new(data, "state", json_string("withdrawn"));
     json_t *closed = slack_out_gate_updated("C05MLOPS9K", "1.2", event, &err);
     check_message(closed);
     json_t *notice = slack_out_notice("C05MLOPS9K", "1.2", event);
@@ -265,7 +268,7 @@ static void hostile_texts_are_harmless(void **state) {
 static void missing_members_are_left_out(void **state) {
   struct err err = {0};
   json_t *event = json_loads("{\"type\":\"gate.opened\",\"data\":{\"gate\":1,\"pipeline\":\"m\",\"version\":1,"
-                             "\"digest\":\"" DIGEST "\",\"nonce\":\"abcdefghijklmnopqrstuv\"}}",
+                             "\"digest\":\"" DIGEST "\",\"nonce\":\"abcdefghijklmnopqrstuv\",\"state\":\"open\"}}",
                              0, NULL);
   json_t *body = slack_out_gate_opened("C1", event, &err);
   check_message(body);
