@@ -212,13 +212,13 @@ CREATE OR REPLACE FUNCTION orch.artifact_pinned_by(p_digest text) RETURNS text L
   SELECT CASE
       WHEN h.id = h.champion_id THEN h.label || ' is live'
       WHEN EXISTS (SELECT FROM orch.gate g WHERE g.version_id = h.id AND g.state = 'open') THEN h.label || ' waits at a gate'
-      WHEN EXISTS (SELECT FROM orch.deployment d WHERE d.version_id = h.id AND d.state IN ('pending', 'stepping', 'paused'))
+      WHEN EXISTS (SELECT FROM orch.deployment d WHERE d.version_id = h.id AND d.state IN ('pending', 'stepping'))
         THEN h.label || ' is being deployed'
       ELSE h.label || ' is one of the last ' || h.keep || ' good versions' END
   FROM holders h
   WHERE h.id = h.champion_id
      OR EXISTS (SELECT FROM orch.gate g WHERE g.version_id = h.id AND g.state = 'open')
-     OR EXISTS (SELECT FROM orch.deployment d WHERE d.version_id = h.id AND d.state IN ('pending', 'stepping', 'paused'))
+     OR EXISTS (SELECT FROM orch.deployment d WHERE d.version_id = h.id AND d.state IN ('pending', 'stepping'))
      OR h.id IN (SELECT v2.id FROM orch.version v2
                  JOIN (SELECT version_id, max(id) AS last FROM orch.live_period WHERE good GROUP BY version_id) l
                    ON l.version_id = v2.id

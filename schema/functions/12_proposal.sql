@@ -3,8 +3,8 @@
 -- Moves a proposal along an arrow; final states carry a reason.
 CREATE OR REPLACE FUNCTION orch.proposal_move(p_id bigint, p_state text, p_reason text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql AS $$
-DECLARE v_final boolean := p_state IN ('promoted', 'rolled_back', 'failed', 'blocked', 'rejected', 'aborted', 'declined',
-                                       'expired', 'superseded', 'cancelled');
+DECLARE v_final boolean := p_state IN ('promoted', 'rolled_back', 'failed', 'blocked', 'rejected', 'aborted', 'expired',
+                                       'superseded', 'cancelled');
 BEGIN
   UPDATE orch.proposal SET state = p_state, state_at = orch.clock(),
     ended_at = CASE WHEN v_final THEN orch.clock() END, end_reason = CASE WHEN v_final THEN left(p_reason, 2000) END

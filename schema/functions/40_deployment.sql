@@ -166,7 +166,7 @@ BEGIN
   IF p.champion_id IS NULL THEN
     PERFORM orch.fail('OR002', format('nothing of %s was ever live: there is nothing to roll back', p.name));
   END IF;
-  SELECT * INTO v_flight FROM orch.deployment WHERE pipeline_id = p.id AND state IN ('pending', 'stepping', 'paused');
+  SELECT * INTO v_flight FROM orch.deployment WHERE pipeline_id = p.id AND state IN ('pending', 'stepping');
   IF p_to IS NOT NULL THEN
     SELECT * INTO v FROM orch.version WHERE pipeline_id = p.id AND number = p_to;
     IF NOT FOUND THEN PERFORM orch.fail('OR001', format('there is no version %s@%s', p.name, p_to), format('orch history %s shows what was live', p.name)); END IF;
@@ -185,7 +185,7 @@ BEGIN
   IF v_flight.kind = 'rollback' THEN -- killed half way, or its driver fails: the same again
     RETURN jsonb_build_object('to', v_flight.version_id, 'bad', v_flight.from_version_id, 'why', format('resumes rollback %s', v_flight.id));
   END IF;
-  IF v_flight.state IN ('stepping', 'paused') THEN
+  IF v_flight.state = 'stepping' THEN
     SELECT * INTO STRICT v FROM orch.version WHERE id = p.champion_id;
     IF v.quarantined_at IS NULL THEN
       RETURN jsonb_build_object('to', v.id, 'bad', v_flight.version_id, 'why', format('undoes deployment %s, which is under way', v_flight.id));
@@ -243,7 +243,7 @@ BEGIN
   END IF;
   INSERT INTO orch.hold (pipeline_id, reason, actor, at) SELECT p.id, 'rollback: ' || v_reason, p_actor, v_now
     WHERE NOT EXISTS (SELECT FROM orch.hold WHERE pipeline_id = p.id AND released_at IS NULL);
-  SELECT * INTO d FROM orch.deployment WHERE pipeline_id = p.id AND state IN ('pending', 'stepping', 'paused') FOR UPDATE;
+  SELECT * INTO d FROM orch.deployment WHERE pipeline_id = p.id AND state IN ('pending', 'stepping') FOR UPDATE;
   IF FOUND AND NOT (d.kind = 'rollback' AND d.version_id = v_to.id) THEN
     v_ended := v_ended || d.proposal_id;
     PERFORM orch.deployment_abort(p, d, 'overtaken by a rollback: ' || v_reason, '{}');

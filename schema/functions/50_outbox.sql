@@ -76,19 +76,25 @@ BEGIN
   RETURN jsonb_build_object('outbox', p_id, 'state', 'pending');
 END $$;
 
--- A chat message shows this gate: it is edited when the gate's state changes. A message found after the gate was closed
--- (the sender died between sending and recording) is edited by an update of its own.
+-- A chat message shows this gate: it is edited when the gate's state changes. A message that turns up when the outcome has
+-- been delivered already (its sender died between sending and recording) gets the outcome delivered once more, to chat only.
 CREATE OR REPLACE FUNCTION orch.chat_message_record(p_gate bigint, p_channel text, p_ts text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 DECLARE
   v_new boolean;
-  g     orch.gate;
+  v_now timestamptz := orch.clock();
 BEGIN
-  INSERT INTO orch.chat_message (channel, ts, gate_id, at) VALUES (p_channel, p_ts, p_gate, orch.clock()) ON CONFLICT DO NOTHING;
+  INSERT INTO orch.chat_message (channel, ts, gate_id, at) VALUES (p_channel, p_ts, p_gate, v_now) ON CONFLICT DO NOTHING;
   v_new := FOUND;
-  SELECT * INTO g FROM orch.gate WHERE id = p_gate;
-  IF v_new AND g.state <> 'open' THEN
-    PERFORM orch.emit('gate.closed', g.pipeline_id, g.id, orch.gate_event(g) || orch.gate_outcome(g));
+  IF v_new AND EXISTS (SELECT FROM orch.gate WHERE id = p_gate AND state <> 'open')
+     AND NOT EXISTS (SELECT FROM orch.outbox o JOIN orch.event e ON e.id = o.event_id
+                     WHERE e.gate_id = p_gate AND e.type = 'gate.closed' AND o.channel = 'slack' AND o.state = 'pending') THEN
+    INSERT INTO orch.outbox (event_id, message_id, channel, endpoint, ordering_key, due_at, created_at)
+      SELECT e.id, 'msg_' || e.id || '_slack_' || p_ts, 'slack', coalesce(orch.server_config_current() #> '{chat,slack}', '{}'),
+             'slack:gate:' || p_gate, v_now, v_now
+      FROM orch.event e WHERE e.gate_id = p_gate AND e.type = 'gate.closed' ORDER BY e.id DESC LIMIT 1
+      ON CONFLICT DO NOTHING;
+    PERFORM pg_notify('orch_serve', '');
   END IF;
   RETURN jsonb_build_object('recorded', v_new);
 END $$;

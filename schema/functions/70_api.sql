@@ -82,7 +82,7 @@ CREATE OR REPLACE FUNCTION orch.api_status() RETURNS jsonb LANGUAGE sql STABLE S
             FROM orch.proposal q WHERE q.pipeline_id = p.id
               AND q.state IN ('proposed', 'training', 'evaluating', 'awaiting_approval', 'rolling_out')),
         'gate', (SELECT orch.gate_event(g) FROM orch.gate g WHERE g.pipeline_id = p.id AND g.state = 'open'),
-        'deployment', (SELECT orch.doc_deployment(d) FROM orch.deployment d WHERE d.pipeline_id = p.id AND d.state IN ('pending', 'stepping', 'paused')),
+        'deployment', (SELECT orch.doc_deployment(d) FROM orch.deployment d WHERE d.pipeline_id = p.id AND d.state IN ('pending', 'stepping')),
         'firing', (SELECT coalesce(jsonb_agg(jsonb_build_object('signal', s.id, 'kind', s.kind, 'title', s.title, 'disposition', s.disposition,
               'held_reason', s.held_reason, 'since', orch.rfc3339(s.first_at)) ORDER BY s.id), '[]')
             FROM (SELECT * FROM orch.signal WHERE pipeline_id = p.id AND status = 'firing' ORDER BY id DESC LIMIT 20) s),
@@ -281,7 +281,7 @@ CREATE OR REPLACE FUNCTION orch.api_metrics() RETURNS jsonb LANGUAGE sql STABLE 
     'outbox_pending', (SELECT count(*) FROM orch.outbox WHERE state = 'pending'),
     'outbox_oldest_seconds', (SELECT extract(epoch FROM orch.clock() - min(created_at)) FROM orch.outbox WHERE state = 'pending'),
     'outbox_dead', (SELECT count(*) FROM orch.outbox WHERE state = 'dead'),
-    'deployments_in_flight', (SELECT count(*) FROM orch.deployment WHERE state IN ('pending', 'stepping', 'paused')),
+    'deployments_in_flight', (SELECT count(*) FROM orch.deployment WHERE state IN ('pending', 'stepping')),
     'holds', (SELECT count(*) FROM orch.hold WHERE released_at IS NULL),
     'signals_firing', (SELECT coalesce(jsonb_object_agg(kind, n), '{}') FROM (SELECT kind, count(*) AS n FROM orch.signal WHERE status = 'firing' GROUP BY kind) x),
     'signals_held', (SELECT count(*) FROM orch.signal WHERE status = 'firing' AND disposition = 'held'),

@@ -94,8 +94,8 @@ CREATE TABLE orch.proposal (
   pipeline_id    bigint NOT NULL REFERENCES orch.pipeline,
   revision_id    bigint NOT NULL,
   state          text NOT NULL CHECK (state IN ('proposed', 'training', 'evaluating', 'awaiting_approval', 'rolling_out',
-                   'promoted', 'rolled_back', 'failed', 'blocked', 'rejected', 'aborted', 'declined', 'expired',
-                   'superseded', 'cancelled')),
+                   'promoted', 'rolled_back', 'failed', 'blocked', 'rejected', 'aborted', 'expired', 'superseded',
+                   'cancelled')),
   reason         text NOT NULL CHECK (length(reason) BETWEEN 1 AND 2000),
   opened_by      text NOT NULL,
   version_number int NOT NULL,        -- the candidate's number, given when the proposal opens
@@ -281,7 +281,7 @@ CREATE TABLE orch.deployment (
   proposal_id     bigint,
   gate_id         bigint REFERENCES orch.gate,
   kind            text NOT NULL CHECK (kind IN ('promote', 'rollback')),
-  state           text NOT NULL CHECK (state IN ('pending', 'stepping', 'paused', 'live', 'aborted', 'rolled_back')),
+  state           text NOT NULL CHECK (state IN ('pending', 'stepping', 'live', 'aborted', 'rolled_back')),
   driver          jsonb NOT NULL,
   reason          text NOT NULL DEFAULT '',
   actor           text NOT NULL,
@@ -298,7 +298,7 @@ CREATE TABLE orch.deployment (
   FOREIGN KEY (proposal_id, pipeline_id) REFERENCES orch.proposal (id, pipeline_id)
 );
 CREATE UNIQUE INDEX deployment_one_in_flight ON orch.deployment (pipeline_id)
-  WHERE state IN ('pending', 'stepping', 'paused'); -- I4
+  WHERE state IN ('pending', 'stepping'); -- I4
 CREATE UNIQUE INDEX deployment_one_a_gate ON orch.deployment (gate_id) WHERE gate_id IS NOT NULL;
 CREATE INDEX deployment_due ON orch.deployment (due_at) WHERE state IN ('pending', 'stepping');
 CREATE INDEX deployment_by_pipeline ON orch.deployment (pipeline_id, id DESC);
@@ -450,7 +450,7 @@ CREATE TABLE orch.audit (
   PRIMARY KEY (scope, seq)
 );
 
--- The legal moves. A state that no row starts from is final.
+-- The legal moves: exactly those that a function of schema/functions makes. A state that no row starts from is final.
 CREATE TABLE orch.arrow (
   object text NOT NULL,
   source text NOT NULL, -- '' is birth
@@ -463,15 +463,14 @@ INSERT INTO orch.arrow (object, source, target) VALUES
   ('proposal', 'evaluating', 'awaiting_approval'), ('proposal', 'awaiting_approval', 'rolling_out'),
   ('proposal', 'rolling_out', 'promoted'), ('proposal', 'promoted', 'rolled_back'),
   ('proposal', 'training', 'failed'), ('proposal', 'evaluating', 'failed'), ('proposal', 'evaluating', 'blocked'),
-  ('proposal', 'awaiting_approval', 'rejected'), ('proposal', 'rolling_out', 'aborted'),
-  ('proposal', 'proposed', 'declined'), ('proposal', 'proposed', 'expired'), ('proposal', 'proposed', 'superseded'),
-  ('proposal', 'proposed', 'cancelled'), ('proposal', 'training', 'superseded'), ('proposal', 'training', 'cancelled'),
-  ('proposal', 'training', 'expired'), ('proposal', 'evaluating', 'superseded'), ('proposal', 'evaluating', 'cancelled'),
-  ('proposal', 'evaluating', 'expired'), ('proposal', 'awaiting_approval', 'superseded'),
-  ('proposal', 'awaiting_approval', 'cancelled'), ('proposal', 'awaiting_approval', 'expired'),
+  ('proposal', 'awaiting_approval', 'rejected'), ('proposal', 'awaiting_approval', 'expired'),
+  ('proposal', 'rolling_out', 'aborted'),
+  ('proposal', 'proposed', 'superseded'), ('proposal', 'training', 'superseded'),
+  ('proposal', 'evaluating', 'superseded'), ('proposal', 'awaiting_approval', 'superseded'),
+  ('proposal', 'proposed', 'cancelled'), ('proposal', 'training', 'cancelled'),
+  ('proposal', 'evaluating', 'cancelled'), ('proposal', 'awaiting_approval', 'cancelled'),
   ('gate', '', 'open'), ('gate', 'open', 'approved'), ('gate', 'open', 'rejected'), ('gate', 'open', 'expired'),
   ('gate', 'open', 'superseded'), ('gate', 'open', 'withdrawn'),
   ('deployment', '', 'pending'), ('deployment', '', 'stepping'), ('deployment', 'pending', 'stepping'),
-  ('deployment', 'stepping', 'paused'), ('deployment', 'paused', 'stepping'), ('deployment', 'stepping', 'live'),
-  ('deployment', 'pending', 'aborted'), ('deployment', 'stepping', 'aborted'), ('deployment', 'paused', 'aborted'),
+  ('deployment', 'stepping', 'live'), ('deployment', 'pending', 'aborted'), ('deployment', 'stepping', 'aborted'),
   ('deployment', 'live', 'rolled_back');
