@@ -1,0 +1,26 @@
+/* What a step says of itself: `metrics.json` and `profile.csv` in its output folder. Files from outside: all bounded.
+ */
+#ifndef ORCH_WORKER_METRICS_H
+#define ORCH_WORKER_METRICS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+
+#define METRICS_BYTES_MAX (1 << 20)
+#define METRICS_NUMBERS_MAX 10000
+#define METRICS_DEPTH_MAX 6
+#define METRICS_NAME_MAX 200
+
+/* Reads FOLDER/metrics.json: an object of finite numbers and of such objects. *ret is NULL when there is no such file.
+ * ERR_INVALID names the key or the line; ERR_LIMIT. json_decref() the result. */
+ORCH_MUST_CHECK bool metrics_read(const char *folder, json_t **ret, struct err *err);
+/* The same on text. */
+ORCH_MUST_CHECK bool metrics_parse(const char *text, size_t len, json_t **ret, struct err *err);
+
+/* Turns FOLDER/profile.csv into the profile's binary form, as base64. *ret is NULL when there is no such file;
+ * mem_free() it. Errors name the line. */
+ORCH_MUST_CHECK bool metrics_profile(const char *folder, char **ret, struct err *err);
+
+#endif
