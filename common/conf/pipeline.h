@@ -1,7 +1,8 @@
 /* A pipeline's YAML file, checked and turned into the normalised JSON that database, server and worker read.
  *
- * Durations become integers `*_ms`, sizes `*_bytes`, defaults are filled in by profile: see docs/pipeline.md. Every
- * error is reported at once. Keys that the file format knows but this version does not act on are refused by name. */
+ * Durations become integers `*_ms`, sizes `*_bytes`, defaults are filled in by profile: see docs/pipeline-reference.md.
+ * Every error is reported at once. Keys that the file format knows but this version does not act on are refused by
+ * name. */
 #ifndef ORCH_CONF_PIPELINE_H
 #define ORCH_CONF_PIPELINE_H
 

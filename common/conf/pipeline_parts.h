@@ -5,7 +5,7 @@
 #include "conf/pipeline.h"
 #include "conf/take.h"
 
-/* What a profile sets when the file is silent; the table is in pipeline.c and in docs/pipeline.md. */
+/* What a profile sets when the file is silent; the table is in pipeline.c and in docs/pipeline-reference.md. */
 struct pipeline_defaults {
   int64_t step_timeout_ms;
   int64_t retry_limit, retry_backoff_ms, retry_max_ms;
