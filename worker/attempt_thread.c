@@ -136,10 +136,10 @@ static bool take_output(struct attempt *attempt, json_t *result) {
   return true;
 }
 
-static const char *state_of(const struct attempt *attempt) {
+static const char *state_of(const struct attempt *attempt, bool fine) {
   if (attempt->ending == ATTEMPT_CANCEL) return "cancelled";
   if (attempt->ending == ATTEMPT_TIMEOUT) return "timed_out";
-  return attempt->err.code ? "failed" : "succeeded";
+  return fine ? "succeeded" : "failed";
 }
 
 static void add_error(const struct attempt *attempt, json_t *result) {
@@ -197,7 +197,7 @@ void attempt_collect(struct attempt *attempt) {
     add_error(attempt, result);
   }
   seal_log(attempt, result, fine);
-  attempt->state = state_of(attempt);
+  attempt->state = state_of(attempt, fine);
   attempt->result = json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17));
   json_decref(result);
   if (!attempt->result) attempt->result = mem_strdup("{}");

@@ -21,6 +21,7 @@ static int open_file(const char *folder, const char *name, bool *ret_absent, str
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
   struct stat st;
   *ret_absent = fd < 0 && errno == ENOENT;
+  if (*ret_absent) return -1;
   if (fd < 0) {
     err_errno(err, errno, "cannot read %s", name);
     return -1;
