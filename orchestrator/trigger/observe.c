@@ -69,7 +69,7 @@ static void reject(struct observe_batch *batch, uint64_t line, const struct err 
 }
 
 static void take_line(struct observe_batch *batch, uint64_t number, const char *line, size_t len) {
-  if (len && line[len - 1] == '\r') len--;
+  while (len && line[len - 1] == '\r') len--;
   bool blank = true;
   for (size_t i = 0; i < len && blank; i++) blank = line[i] == ' ' || line[i] == '\t';
   if (blank) return;

@@ -45,6 +45,9 @@ static void odd_bodies(void **state) {
   struct observe_batch b = parse("");
   assert_true(b.rows == 0 && b.rejected == 0);
   observe_fini(&b);
+  b = parse("{\"c\":null}\r\r\n");
+  assert_string_equal(strbuf_text(&b.accepted), "{\"c\":null}\n");
+  observe_fini(&b);
   b = parse("\n\r\n \n");
   assert_true(b.rows == 0 && b.rejected == 0);
   observe_fini(&b);
