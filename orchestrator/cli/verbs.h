@@ -7,6 +7,8 @@
 #define CLI_VERBS(V)                                                                                                   \
   V(migrate)                                                                                                           \
   V(check)                                                                                                             \
+  V(observe)                                                                                                           \
+  V(signals)                                                                                                           \
   V(help)                                                                                                              \
   V(version)                                                                                                           \
   V(completion)

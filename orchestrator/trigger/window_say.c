@@ -136,27 +136,28 @@ static void since_words(const struct state *s, struct strbuf *out) {
   if (*s->since_at) strbuf_printf(out, " (%.10s)", s->since_at);
 }
 
-/* "inventory, listings and 2 more" */
-static void name_columns(const struct window_eval *eval, const size_t *order, size_t n, struct strbuf *out) {
-  for (size_t i = 0; i < n && i < 3; i++) {
-    strbuf_puts(out, i == 0 ? "" : i + 1 == n ? " and " : ", ");
+/* "; also listings, sales and 2 more": the columns after the first. */
+static void name_others(const struct window_eval *eval, const size_t *order, size_t n, struct strbuf *out) {
+  for (size_t i = 1; i < n && i < 4; i++) {
+    strbuf_puts(out, i == 1 ? "; also " : i + 1 == n ? " and " : ", ");
     strbuf_puts(out, eval->columns[order[i]].name);
   }
-  if (n > 3) strbuf_printf(out, " and %zu more", n - 3);
+  if (n > 4) strbuf_printf(out, " and %zu more", n - 4);
 }
 
 static void title_words(const struct window_eval *eval, enum drift_verdict verdict, const struct state *s,
                         struct strbuf *out) {
   size_t *order = mem_calloc(eval->n_columns, sizeof order[0]);
   size_t n = ranked(eval, verdict, order);
-  name_columns(eval, order, n, out);
-  const struct drift_column *first = n ? &eval->said[order[0]] : NULL;
-  if (first && verdict == DRIFT_DRIFT)
+  const struct drift_column *first = &eval->said[order[0]];
+  strbuf_puts(out, eval->columns[order[0]].name);
+  if (verdict == DRIFT_FAULT)
+    strbuf_printf(out, " broken: missing %.1f %% -> %.1f %%, ", 100 * first->missing.ref, 100 * first->missing.now);
+  else
     strbuf_printf(out, " drifted: PSI %.2f, median %.4g -> %.4g, ", first->psi, first->quantiles_ref[2],
                   first->quantiles_now[2]);
-  if (first && verdict == DRIFT_FAULT)
-    strbuf_printf(out, " broken: missing %.1f %% -> %.1f %%, ", 100 * first->missing.ref, 100 * first->missing.now);
   since_words(s, out);
+  name_others(eval, order, n, out);
   mem_free(order);
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "trigger/observe.h"
+#include "trigger/observe_csv.h"
 
 static struct observe_batch parse(const char *body) {
   struct observe_batch batch;
@@ -116,8 +117,36 @@ static void row_times(void **state) {
   json_decref(row);
 }
 
+/* What a CSV file says arrives as rows that observe_parse() takes. */
+static void csv_rows(void **state) {
+  const struct csv_field head[] = {{"a", 1}, {"b \"q\"", 5}, {"c", 1}}, twice[] = {{"a", 1}, {"a", 1}},
+                         none[] = {{"", 0}};
+  const struct csv_field first[] = {{"1.50", 4}, {"Dallas", 6}, {"", 0}},
+                         second[] = {{"+.5", 3}, {"NA", 2}, {"-inf", 4}},
+                         third[] = {{"007", 3}, {"1e5", 3}, {"nan", 3}};
+  struct observe_csv csv;
+  struct err err = {0};
+  struct strbuf out;
+  strbuf_init(&out, 10000);
+  assert_true(observe_csv_header(&csv, head, 3, &err));
+  assert_true(observe_csv_row(&csv, first, 3, &out, &err) && observe_csv_row(&csv, second, 3, &out, &err) &&
+              observe_csv_row(&csv, third, 3, &out, &err));
+  assert_string_equal(strbuf_text(&out), "{\"a\":1.50,\"b \\\"q\\\"\":\"Dallas\",\"c\":null}\n"
+                                         "{\"a\":0.5,\"b \\\"q\\\"\":null,\"c\":\"-Infinity\"}\n"
+                                         "{\"a\":7.0,\"b \\\"q\\\"\":1e5,\"c\":\"NaN\"}\n");
+  struct observe_batch b = parse(strbuf_text(&out));
+  assert_int_equal(b.rows, 3);
+  observe_fini(&b);
+  assert_false(observe_csv_row(&csv, first, 2, &out, &err));
+  observe_csv_fini(&csv);
+  assert_false(observe_csv_header(&csv, twice, 2, &err));
+  assert_non_null(strstr(err.text, "twice"));
+  assert_false(observe_csv_header(&csv, none, 1, &err));
+  strbuf_fini(&out);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(one_bad_line), cmocka_unit_test(odd_bodies),
-                                     cmocka_unit_test(bounds), cmocka_unit_test(row_times)};
+                                     cmocka_unit_test(bounds), cmocka_unit_test(row_times), cmocka_unit_test(csv_rows)};
   return cmocka_run_group_tests_name("observe", tests, NULL, NULL);
 }
