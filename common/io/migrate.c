@@ -155,6 +155,8 @@ static bool apply_functions(struct run *run, struct err *err) {
 
 static bool apply_all(struct run *run, struct err *err) {
   char *begin = mem_printf("begin; set local client_min_messages = warning; set local statement_timeout = 0;"
+                           /* functions of one file call those of later ones */
+                           "set local check_function_bodies = off;"
                            "set local idle_in_transaction_session_timeout = 0;"
                            "select pg_advisory_xact_lock(%lld); set local lock_timeout = '60s'",
                            (long long)lock_key);
