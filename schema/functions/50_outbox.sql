@@ -2,7 +2,8 @@
 -- order; a row that fails waits and holds back only its own key; a row that cannot be delivered is dead and visible.
 
 -- Hands out due rows with a lease. `event` = {id, type, timestamp, data}; for chat, data carries the gate's nonce (the
--- buttons need it, webhooks never see it), and `messages` are the chat messages that show this gate already.
+-- buttons need it, webhooks never see it) and its evidence (an edit sends the whole message again), and `messages` are
+-- the chat messages that show this gate already.
 CREATE OR REPLACE FUNCTION orch.outbox_claim(p_owner text, p_limit int, p_lease_ms bigint)
 RETURNS TABLE (id bigint, lease bigint, channel text, endpoint jsonb, attempt int, event jsonb, messages jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
@@ -23,7 +24,8 @@ BEGIN
   SELECT t.id, t.lease, t.channel, t.endpoint, t.attempts,
     jsonb_build_object('id', t.message_id, 'type', e.type, 'timestamp', orch.rfc3339(e.at),
       'data', e.data || CASE WHEN t.channel = 'slack' AND g.id IS NOT NULL
-        THEN jsonb_build_object('nonce', g.nonce, 'gate_state', g.state, 'expires_at', orch.rfc3339(g.expires_at)) ELSE '{}' END),
+        THEN jsonb_build_object('nonce', g.nonce, 'gate_state', g.state, 'expires_at', orch.rfc3339(g.expires_at),
+          'evidence', g.evidence::jsonb) ELSE '{}' END),
     (SELECT coalesce(jsonb_agg(jsonb_build_object('channel', m.channel, 'ts', m.ts) ORDER BY m.at), '[]')
      FROM orch.chat_message m WHERE m.gate_id = e.gate_id)
   FROM taken t JOIN orch.event e ON e.id = t.event_id LEFT JOIN orch.gate g ON g.id = e.gate_id

@@ -4,7 +4,7 @@
 Start it, point orch at it, then press buttons:
 
     fake_slack.py serve --port 8099 --port-file F --token xoxb-test --signing-secret SECRET \
-        --callback http://127.0.0.1:8077 [--quiet]
+        --callback http://127.0.0.1:8077 [--quiet] [--until-parent-exits]
     ORCH_SLACK_API_URL=http://127.0.0.1:8099/api/ ORCH_SLACK_BOT_TOKEN=xoxb-test \
         ORCH_SLACK_SIGNING_SECRET=SECRET orch serve
 
@@ -32,6 +32,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
 import re
 import secrets
 import sys
@@ -424,7 +425,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.answer(404, {"error": "not found"})
 
 
+def leave_with_parent(parent):
+    """A test that dies must leave nothing behind."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(0)
+
+
 def serve(options):
+    if options.until_parent_exits:
+        threading.Thread(target=leave_with_parent, args=(os.getppid(),), daemon=True).start()
     Handler.space = Workspace(options)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     server.daemon_threads = True
@@ -489,6 +499,7 @@ def main():
     one.add_argument("--signing-secret", required=True)
     one.add_argument("--callback", default="http://127.0.0.1:8077")
     one.add_argument("--quiet", action="store_true")
+    one.add_argument("--until-parent-exits", action="store_true")
     for name, run in (("messages", control), ("wait", wait), ("press", control), ("fail", control)):
         one = verbs.add_parser(name)
         one.set_defaults(run=run)
