@@ -5,6 +5,9 @@
 -- Functions of one file call those of later files; bodies are checked when they first run, and by the tests.
 SET LOCAL check_function_bodies = off;
 
+-- Functions that every decision calls are PL/pgSQL even where one SELECT would do: PL/pgSQL keeps its plans for the
+-- session, while a SQL function that cannot be inlined is planned anew at each call.
+
 -- Time comes through this one function. Tests replace it inside their own transaction.
 CREATE OR REPLACE FUNCTION orch.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';
 
@@ -31,9 +34,12 @@ CREATE OR REPLACE FUNCTION orch.actor() RETURNS text LANGUAGE sql STABLE AS $$
 $$;
 
 -- The reviewer behind an actor, or NULL: 'reviewer:dana', or a login or shell user who is named like a reviewer.
-CREATE OR REPLACE FUNCTION orch.actor_reviewer(p_actor text) RETURNS bigint LANGUAGE sql STABLE AS $$
-  SELECT id FROM orch.reviewer WHERE name = substring(p_actor FROM '^(?:reviewer|user|sql):(.+)$') AND active
-$$;
+CREATE OR REPLACE FUNCTION orch.actor_reviewer(p_actor text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      SELECT id FROM orch.reviewer WHERE name = substring(p_actor FROM '^(?:reviewer|user|sql):(.+)$') AND active
+  );
+END $$;
 
 -- Locks a pipeline's row: the one mutex under which all its governance happens.
 CREATE OR REPLACE FUNCTION orch.pipeline_lock(p_name text) RETURNS orch.pipeline LANGUAGE plpgsql AS $$
@@ -54,9 +60,12 @@ BEGIN
   RETURN p;
 END $$;
 
-CREATE OR REPLACE FUNCTION orch.current_spec(p_pipeline_id bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
-  SELECT r.spec FROM orch.pipeline p JOIN orch.revision r ON r.id = p.revision_id WHERE p.id = p_pipeline_id
-$$;
+CREATE OR REPLACE FUNCTION orch.current_spec(p_pipeline_id bigint) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      SELECT r.spec FROM orch.pipeline p JOIN orch.revision r ON r.id = p.revision_id WHERE p.id = p_pipeline_id
+  );
+END $$;
 
 -- RFC 3339 in UTC with milliseconds: how every time leaves the database inside JSON.
 CREATE OR REPLACE FUNCTION orch.rfc3339(p_at timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS $$
@@ -68,11 +77,14 @@ CREATE OR REPLACE FUNCTION orch.ms_interval(p_ms bigint) RETURNS interval LANGUA
 $$;
 
 -- 'gate.*' and '*' match by prefix, everything else exactly.
-CREATE OR REPLACE FUNCTION orch.event_matches(p_type text, p_patterns jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-  SELECT EXISTS (SELECT FROM jsonb_array_elements_text(p_patterns) AS x(pattern)
-                 WHERE pattern = '*' OR pattern = p_type
-                    OR (right(pattern, 2) = '.*' AND starts_with(p_type, left(pattern, -1))))
-$$;
+CREATE OR REPLACE FUNCTION orch.event_matches(p_type text, p_patterns jsonb) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN (
+      SELECT EXISTS (SELECT FROM jsonb_array_elements_text(p_patterns) AS x(pattern)
+                     WHERE pattern = '*' OR pattern = p_type
+                        OR (right(pattern, 2) = '.*' AND starts_with(p_type, left(pattern, -1))))
+  );
+END $$;
 
 -- Records an event and, in the same transaction, one outbox row for everybody who asked to be told.
 CREATE OR REPLACE FUNCTION orch.emit(p_type text, p_pipeline_id bigint, p_gate_id bigint, p_data jsonb) RETURNS bigint
@@ -103,6 +115,9 @@ BEGIN
 END $$;
 
 -- The orch.yaml in force, normalised; an empty object before the first one.
-CREATE OR REPLACE FUNCTION orch.server_config_current() RETURNS jsonb LANGUAGE sql STABLE AS $$
-  SELECT coalesce((SELECT config FROM orch.server_config ORDER BY id DESC LIMIT 1), '{}')
-$$;
+CREATE OR REPLACE FUNCTION orch.server_config_current() RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      SELECT coalesce((SELECT config FROM orch.server_config ORDER BY id DESC LIMIT 1), '{}')
+  );
+END $$;

@@ -202,29 +202,32 @@ CREATE OR REPLACE TRIGGER guard_live_period BEFORE INSERT ON orch.live_period
 -- ---------------------------------------------------------------- I7: pinned artifacts
 
 -- Why an artifact must stay, or NULL: live, waiting at a gate or in flight, or among the last `keep` good live versions.
-CREATE OR REPLACE FUNCTION orch.artifact_pinned_by(p_digest text) RETURNS text LANGUAGE sql STABLE AS $$
-  WITH holders AS (
-    SELECT v.id, v.pipeline_id, p.name || '@' || v.number AS label, p.champion_id,
-           coalesce((r.spec ->> 'keep')::int, 5) AS keep
-    FROM orch.version v JOIN orch.pipeline p ON p.id = v.pipeline_id LEFT JOIN orch.revision r ON r.id = p.revision_id
-    WHERE v.artifact = p_digest
-  )
-  SELECT CASE
-      WHEN h.id = h.champion_id THEN h.label || ' is live'
-      WHEN EXISTS (SELECT FROM orch.gate g WHERE g.version_id = h.id AND g.state = 'open') THEN h.label || ' waits at a gate'
-      WHEN EXISTS (SELECT FROM orch.deployment d WHERE d.version_id = h.id AND d.state IN ('pending', 'stepping'))
-        THEN h.label || ' is being deployed'
-      ELSE h.label || ' is one of the last ' || h.keep || ' good versions' END
-  FROM holders h
-  WHERE h.id = h.champion_id
-     OR EXISTS (SELECT FROM orch.gate g WHERE g.version_id = h.id AND g.state = 'open')
-     OR EXISTS (SELECT FROM orch.deployment d WHERE d.version_id = h.id AND d.state IN ('pending', 'stepping'))
-     OR h.id IN (SELECT v2.id FROM orch.version v2
-                 JOIN (SELECT version_id, max(id) AS last FROM orch.live_period WHERE good GROUP BY version_id) l
-                   ON l.version_id = v2.id
-                 WHERE v2.pipeline_id = h.pipeline_id AND v2.quarantined_at IS NULL ORDER BY l.last DESC LIMIT h.keep)
-  LIMIT 1
-$$;
+CREATE OR REPLACE FUNCTION orch.artifact_pinned_by(p_digest text) RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      WITH holders AS (
+        SELECT v.id, v.pipeline_id, p.name || '@' || v.number AS label, p.champion_id,
+               coalesce((r.spec ->> 'keep')::int, 5) AS keep
+        FROM orch.version v JOIN orch.pipeline p ON p.id = v.pipeline_id LEFT JOIN orch.revision r ON r.id = p.revision_id
+        WHERE v.artifact = p_digest
+      )
+      SELECT CASE
+          WHEN h.id = h.champion_id THEN h.label || ' is live'
+          WHEN EXISTS (SELECT FROM orch.gate g WHERE g.version_id = h.id AND g.state = 'open') THEN h.label || ' waits at a gate'
+          WHEN EXISTS (SELECT FROM orch.deployment d WHERE d.version_id = h.id AND d.state IN ('pending', 'stepping'))
+            THEN h.label || ' is being deployed'
+          ELSE h.label || ' is one of the last ' || h.keep || ' good versions' END
+      FROM holders h
+      WHERE h.id = h.champion_id
+         OR EXISTS (SELECT FROM orch.gate g WHERE g.version_id = h.id AND g.state = 'open')
+         OR EXISTS (SELECT FROM orch.deployment d WHERE d.version_id = h.id AND d.state IN ('pending', 'stepping'))
+         OR h.id IN (SELECT v2.id FROM orch.version v2
+                     JOIN (SELECT version_id, max(id) AS last FROM orch.live_period WHERE good GROUP BY version_id) l
+                       ON l.version_id = v2.id
+                     WHERE v2.pipeline_id = h.pipeline_id AND v2.quarantined_at IS NULL ORDER BY l.last DESC LIMIT h.keep)
+      LIMIT 1
+  );
+END $$;
 
 CREATE OR REPLACE FUNCTION orch.guard_artifact() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE v_why text;

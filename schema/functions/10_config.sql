@@ -83,19 +83,22 @@ END $$;
 -- exactly when every set of rules is answered by at least as many people as it asks for; with at most 8 rules those are
 -- 255 sets. Greedy assignment would deadlock (a vote spent on the wrong rule); this cannot.
 CREATE OR REPLACE FUNCTION orch.rules_satisfied(p_require jsonb, p_voters bigint[]) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-  WITH rule AS (
-    SELECT (o - 1)::int AS i, r ->> 'group' AS grp, (r ->> 'approvals')::int AS need
-    FROM jsonb_array_elements(p_require) WITH ORDINALITY AS t(r, o)
-  ), subset AS (
-    SELECT s, (SELECT sum(need) FROM rule WHERE (s >> i) & 1 = 1) AS need,
-              (SELECT array_agg(grp) FROM rule WHERE (s >> i) & 1 = 1) AS grps
-    FROM generate_series(1, (1 << (SELECT count(*)::int FROM rule)) - 1) AS s
-  )
-  SELECT (SELECT count(*) FROM rule) BETWEEN 1 AND 8
-     AND NOT EXISTS (SELECT FROM subset WHERE need >
-           (SELECT count(*) FROM orch.reviewer v WHERE v.id = ANY (p_voters) AND v.active AND v.groups && grps))
-$$;
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      WITH rule AS (
+        SELECT (o - 1)::int AS i, r ->> 'group' AS grp, (r ->> 'approvals')::int AS need
+        FROM jsonb_array_elements(p_require) WITH ORDINALITY AS t(r, o)
+      ), subset AS (
+        SELECT s, (SELECT sum(need) FROM rule WHERE (s >> i) & 1 = 1) AS need,
+                  (SELECT array_agg(grp) FROM rule WHERE (s >> i) & 1 = 1) AS grps
+        FROM generate_series(1, (1 << (SELECT count(*)::int FROM rule)) - 1) AS s
+      )
+      SELECT (SELECT count(*) FROM rule) BETWEEN 1 AND 8
+         AND NOT EXISTS (SELECT FROM subset WHERE need >
+               (SELECT count(*) FROM orch.reviewer v WHERE v.id = ANY (p_voters) AND v.active AND v.groups && grps))
+  );
+END $$;
 
 -- Applies orch.yaml: reviewers not named any more become inactive; chat, webhooks and callbacks are replaced.
 -- Open gates that the new list of reviewers can no longer satisfy are named in `stuck`.
@@ -134,9 +137,12 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION orch.callback_sources() RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  SELECT coalesce(orch.server_config_current() -> 'callbacks', '[]')
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+BEGIN
+  RETURN (
+      SELECT coalesce(orch.server_config_current() -> 'callbacks', '[]')
+  );
+END $$;
 
 -- ---------------------------------------------------------------- tokens
 

@@ -291,23 +291,26 @@ END $$;
 
 -- All checks of a proposal; a check over a slice becomes one a value of the slice that both evaluations know.
 CREATE OR REPLACE FUNCTION orch.checks_run(p_checks jsonb, p_cand jsonb, p_champ jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE AS $$
-  WITH c AS (SELECT x, o FROM jsonb_array_elements(p_checks) WITH ORDINALITY AS t(x, o)),
-  flat AS (
-    SELECT o, '' AS v, orch.check_one(x, ARRAY[x ->> 'metric'], p_cand, p_champ) AS r FROM c WHERE x ->> 'slice' IS NULL
-    UNION ALL
-    SELECT o, k.v, orch.check_one(x || jsonb_build_object('value', k.v), ARRAY['slices', x ->> 'slice', k.v, x ->> 'metric'], p_cand, p_champ)
-    FROM c, LATERAL (SELECT v FROM jsonb_object_keys(CASE WHEN jsonb_typeof(p_cand #> ARRAY['slices', x ->> 'slice']) = 'object'
-                       THEN p_cand #> ARRAY['slices', x ->> 'slice'] ELSE '{}' END) AS v
-                     UNION SELECT v FROM jsonb_object_keys(CASE WHEN jsonb_typeof(p_champ #> ARRAY['slices', x ->> 'slice']) = 'object'
-                       THEN p_champ #> ARRAY['slices', x ->> 'slice'] ELSE '{}' END) AS v) k
-    WHERE x ->> 'slice' IS NOT NULL
-    UNION ALL -- a slice that nobody reports is a missing metric
-    SELECT o, '', x || jsonb_build_object('ok', false, 'candidate', NULL, 'champion', NULL, 'what', 'the candidate reports no such slice')
-    FROM c WHERE x ->> 'slice' IS NOT NULL AND coalesce(p_cand #> ARRAY['slices', x ->> 'slice'], '{}') IN ('{}', 'null')
-  )
-  SELECT coalesce(jsonb_agg(r ORDER BY o, v), '[]') FROM flat
-$$;
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN (
+      WITH c AS (SELECT x, o FROM jsonb_array_elements(p_checks) WITH ORDINALITY AS t(x, o)),
+      flat AS (
+        SELECT o, '' AS v, orch.check_one(x, ARRAY[x ->> 'metric'], p_cand, p_champ) AS r FROM c WHERE x ->> 'slice' IS NULL
+        UNION ALL
+        SELECT o, k.v, orch.check_one(x || jsonb_build_object('value', k.v), ARRAY['slices', x ->> 'slice', k.v, x ->> 'metric'], p_cand, p_champ)
+        FROM c, LATERAL (SELECT v FROM jsonb_object_keys(CASE WHEN jsonb_typeof(p_cand #> ARRAY['slices', x ->> 'slice']) = 'object'
+                           THEN p_cand #> ARRAY['slices', x ->> 'slice'] ELSE '{}' END) AS v
+                         UNION SELECT v FROM jsonb_object_keys(CASE WHEN jsonb_typeof(p_champ #> ARRAY['slices', x ->> 'slice']) = 'object'
+                           THEN p_champ #> ARRAY['slices', x ->> 'slice'] ELSE '{}' END) AS v) k
+        WHERE x ->> 'slice' IS NOT NULL
+        UNION ALL -- a slice that nobody reports is a missing metric
+        SELECT o, '', x || jsonb_build_object('ok', false, 'candidate', NULL, 'champion', NULL, 'what', 'the candidate reports no such slice')
+        FROM c WHERE x ->> 'slice' IS NOT NULL AND coalesce(p_cand #> ARRAY['slices', x ->> 'slice'], '{}') IN ('{}', 'null')
+      )
+      SELECT coalesce(jsonb_agg(r ORDER BY o, v), '[]') FROM flat
+  );
+END $$;
 
 -- Compares, then opens the gate or blocks the proposal with the numbers.
 CREATE OR REPLACE FUNCTION orch.proposal_judge(p_id bigint) RETURNS void LANGUAGE plpgsql AS $$

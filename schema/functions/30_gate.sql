@@ -1,26 +1,29 @@
 -- Gates: frozen evidence, a policy, votes, one outcome.
 
 -- The document that an approval is bound to. jsonb prints its keys in one fixed order, so its text is canonical.
-CREATE OR REPLACE FUNCTION orch.evidence_build(p_id bigint, p_policy jsonb) RETURNS jsonb LANGUAGE sql STABLE AS $$
-  SELECT jsonb_build_object(
-    'format', 'orch.evidence/1',
-    'pipeline', p.name, 'owner', p.owner, 'proposal', q.id, 'reason', q.reason, 'opened_by', q.opened_by,
-    'as_of', orch.rfc3339(q.as_of), 'seed', q.seed,
-    'candidate', jsonb_build_object('version', v.number, 'artifact', v.artifact, 'training', v.metrics,
-      'metrics', (SELECT metrics FROM orch.evaluation WHERE proposal_id = q.id AND subject = 'candidate')),
-    'champion', CASE WHEN c.id IS NOT NULL THEN jsonb_build_object('version', c.number, 'artifact', c.artifact,
-      'metrics', (SELECT metrics FROM orch.evaluation WHERE proposal_id = q.id AND subject = 'champion')) END,
-    'checks', q.checks,
-    'revision', jsonb_build_object('digest', r.digest, 'bundle', r.bundle_digest, 'git_commit', r.git_commit, 'git_dirty', r.git_dirty),
-    'config', r.spec -> 'config',
-    'snapshots', (SELECT coalesce(jsonb_object_agg(name, digest), '{}') FROM orch.snapshot WHERE proposal_id = q.id),
-    'signals', (SELECT coalesce(jsonb_agg(jsonb_build_object('signal', s.id, 'kind', s.kind, 'source', s.source, 'title', s.title,
-                  'detail', s.detail) ORDER BY s.id), '[]') FROM (SELECT * FROM orch.signal WHERE proposal_id = q.id ORDER BY id LIMIT 50) s),
-    'policy', p_policy)
-  FROM orch.proposal q JOIN orch.pipeline p ON p.id = q.pipeline_id JOIN orch.version v ON v.id = q.version_id
-    JOIN orch.revision r ON r.id = q.revision_id LEFT JOIN orch.version c ON c.id = q.champion_id
-  WHERE q.id = p_id
-$$;
+CREATE OR REPLACE FUNCTION orch.evidence_build(p_id bigint, p_policy jsonb) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      SELECT jsonb_build_object(
+        'format', 'orch.evidence/1',
+        'pipeline', p.name, 'owner', p.owner, 'proposal', q.id, 'reason', q.reason, 'opened_by', q.opened_by,
+        'as_of', orch.rfc3339(q.as_of), 'seed', q.seed,
+        'candidate', jsonb_build_object('version', v.number, 'artifact', v.artifact, 'training', v.metrics,
+          'metrics', (SELECT metrics FROM orch.evaluation WHERE proposal_id = q.id AND subject = 'candidate')),
+        'champion', CASE WHEN c.id IS NOT NULL THEN jsonb_build_object('version', c.number, 'artifact', c.artifact,
+          'metrics', (SELECT metrics FROM orch.evaluation WHERE proposal_id = q.id AND subject = 'champion')) END,
+        'checks', q.checks,
+        'revision', jsonb_build_object('digest', r.digest, 'bundle', r.bundle_digest, 'git_commit', r.git_commit, 'git_dirty', r.git_dirty),
+        'config', r.spec -> 'config',
+        'snapshots', (SELECT coalesce(jsonb_object_agg(name, digest), '{}') FROM orch.snapshot WHERE proposal_id = q.id),
+        'signals', (SELECT coalesce(jsonb_agg(jsonb_build_object('signal', s.id, 'kind', s.kind, 'source', s.source, 'title', s.title,
+                      'detail', s.detail) ORDER BY s.id), '[]') FROM (SELECT * FROM orch.signal WHERE proposal_id = q.id ORDER BY id LIMIT 50) s),
+        'policy', p_policy)
+      FROM orch.proposal q JOIN orch.pipeline p ON p.id = q.pipeline_id JOIN orch.version v ON v.id = q.version_id
+        JOIN orch.revision r ON r.id = q.revision_id LEFT JOIN orch.version c ON c.id = q.champion_id
+      WHERE q.id = p_id
+  );
+END $$;
 
 -- Opens the promote gate of a judged proposal; an older candidate's gate and proposal are superseded (I4).
 CREATE OR REPLACE FUNCTION orch.gate_open(p_id bigint) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -64,34 +67,47 @@ BEGIN
 END $$;
 
 -- What every gate event says.
-CREATE OR REPLACE FUNCTION orch.gate_event(g orch.gate) RETURNS jsonb LANGUAGE sql STABLE AS $$
-  SELECT jsonb_build_object('gate', g.id, 'kind', g.kind, 'pipeline', p.name, 'proposal', g.proposal_id, 'version', v.number,
-    'champion', (g.evidence::jsonb #> '{champion,version}'), 'digest', g.digest, 'state', g.state,
-    'opened_at', orch.rfc3339(g.opened_at), 'expires_at', orch.rfc3339(g.expires_at),
-    'require', g.policy -> 'require', 'approvals', orch.gate_approvals(g.id))
-  FROM orch.pipeline p, orch.version v WHERE p.id = g.pipeline_id AND v.id = g.version_id
-$$;
+CREATE OR REPLACE FUNCTION orch.gate_event(g orch.gate) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      SELECT jsonb_build_object('gate', g.id, 'kind', g.kind, 'pipeline', p.name, 'proposal', g.proposal_id, 'version', v.number,
+        'champion', (g.evidence::jsonb #> '{champion,version}'), 'digest', g.digest, 'state', g.state,
+        'opened_at', orch.rfc3339(g.opened_at), 'expires_at', orch.rfc3339(g.expires_at),
+        'require', g.policy -> 'require', 'approvals', orch.gate_approvals(g.id))
+      FROM orch.pipeline p, orch.version v WHERE p.id = g.pipeline_id AND v.id = g.version_id
+  );
+END $$;
 
 -- The state of each rule: [{group, approvals, given, by: [names]}] and what is still open.
-CREATE OR REPLACE FUNCTION orch.gate_approvals(p_gate bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
-  SELECT coalesce(jsonb_agg(r || jsonb_build_object(
-      'by', (SELECT coalesce(jsonb_agg(v.name ORDER BY v.name), '[]') FROM orch.reviewer v
-             WHERE v.id = ANY (orch.gate_voters(p_gate)) AND r ->> 'group' = ANY (v.groups))) ORDER BY o), '[]')
-  FROM orch.gate g, jsonb_array_elements(g.policy -> 'require') WITH ORDINALITY AS t(r, o) WHERE g.id = p_gate
-$$;
+CREATE OR REPLACE FUNCTION orch.gate_approvals(p_gate bigint) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+DECLARE v_voters bigint[] := orch.gate_voters(p_gate);
+BEGIN
+  RETURN (
+    SELECT coalesce(jsonb_agg(r || jsonb_build_object(
+        'by', (SELECT coalesce(jsonb_agg(v.name ORDER BY v.name), '[]') FROM orch.reviewer v
+               WHERE v.id = ANY (v_voters) AND r ->> 'group' = ANY (v.groups))) ORDER BY o), '[]')
+    FROM orch.gate g, jsonb_array_elements(g.policy -> 'require') WITH ORDINALITY AS t(r, o) WHERE g.id = p_gate
+  );
+END $$;
 
 -- I2: the distinct people whose approval counts now: active, not a proposer (unless the policy allows), digest unchanged.
-CREATE OR REPLACE FUNCTION orch.gate_voters(p_gate bigint) RETURNS bigint[] LANGUAGE sql STABLE AS $$
-  SELECT coalesce(array_agg(DISTINCT d.reviewer_id), '{}')
-  FROM orch.decision d JOIN orch.gate g ON g.id = d.gate_id JOIN orch.reviewer v ON v.id = d.reviewer_id
-  WHERE g.id = p_gate AND d.verdict = 'approve' AND d.digest = g.digest AND v.active
-    AND (coalesce((g.policy ->> 'own_proposals')::boolean, false) OR NOT EXISTS (
-      SELECT FROM orch.proposal_proposer o WHERE o.proposal_id = g.proposal_id AND o.reviewer_id = d.reviewer_id))
-$$;
+CREATE OR REPLACE FUNCTION orch.gate_voters(p_gate bigint) RETURNS bigint[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      SELECT coalesce(array_agg(DISTINCT d.reviewer_id), '{}')
+      FROM orch.decision d JOIN orch.gate g ON g.id = d.gate_id JOIN orch.reviewer v ON v.id = d.reviewer_id
+      WHERE g.id = p_gate AND d.verdict = 'approve' AND d.digest = g.digest AND v.active
+        AND (coalesce((g.policy ->> 'own_proposals')::boolean, false) OR NOT EXISTS (
+          SELECT FROM orch.proposal_proposer o WHERE o.proposal_id = g.proposal_id AND o.reviewer_id = d.reviewer_id))
+  );
+END $$;
 
-CREATE OR REPLACE FUNCTION orch.gate_satisfied(p_gate bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
-  SELECT orch.rules_satisfied(g.policy -> 'require', orch.gate_voters(g.id)) FROM orch.gate g WHERE g.id = p_gate
-$$;
+CREATE OR REPLACE FUNCTION orch.gate_satisfied(p_gate bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      SELECT orch.rules_satisfied(g.policy -> 'require', orch.gate_voters(g.id)) FROM orch.gate g WHERE g.id = p_gate
+  );
+END $$;
 
 -- Why a decision may not count, or NULL: {code, message}. One list of rules for all ways in, and for plain SQL too.
 CREATE OR REPLACE FUNCTION orch.decision_objection(p_gate bigint, p_reviewer bigint, p_verdict text, p_digest text)
@@ -139,12 +155,15 @@ BEGIN
   PERFORM orch.emit('gate.closed', g.pipeline_id, g.id, orch.gate_event(g) || orch.gate_outcome(g));
 END $$;
 
-CREATE OR REPLACE FUNCTION orch.gate_outcome(g orch.gate) RETURNS jsonb LANGUAGE sql STABLE AS $$
-  SELECT jsonb_build_object('outcome', g.state, 'closed_at', orch.rfc3339(g.closed_at), 'closed_by', g.closed_by, 'reason', g.close_reason,
-    'decisions', (SELECT coalesce(jsonb_agg(jsonb_build_object('reviewer', v.name, 'verdict', d.verdict, 'comment', d.comment,
-        'via', d.via, 'at', orch.rfc3339(d.at)) ORDER BY d.id), '[]')
-      FROM orch.decision d JOIN orch.reviewer v ON v.id = d.reviewer_id WHERE d.gate_id = g.id))
-$$;
+CREATE OR REPLACE FUNCTION orch.gate_outcome(g orch.gate) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+      SELECT jsonb_build_object('outcome', g.state, 'closed_at', orch.rfc3339(g.closed_at), 'closed_by', g.closed_by, 'reason', g.close_reason,
+        'decisions', (SELECT coalesce(jsonb_agg(jsonb_build_object('reviewer', v.name, 'verdict', d.verdict, 'comment', d.comment,
+            'via', d.via, 'at', orch.rfc3339(d.at)) ORDER BY d.id), '[]')
+          FROM orch.decision d JOIN orch.reviewer v ON v.id = d.reviewer_id WHERE d.gate_id = g.id))
+  );
+END $$;
 
 -- Rule 2: what the open gate of a pipeline was bound to has changed; its candidate gets a new gate. -> new gate or NULL
 CREATE OR REPLACE FUNCTION orch.gate_renew(p_pipeline_id bigint, p_reason text) RETURNS bigint LANGUAGE plpgsql AS $$
