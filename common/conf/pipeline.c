@@ -135,6 +135,9 @@ static void read_config(struct pipeline_reader *r, const struct yaml_node *node)
   } else if (node != NULL) {
     config = take_any(r->problems, node, "'config'");
   }
+  /* The run's own seed comes from here when it is given. */
+  int64_t seed;
+  take_int(r->problems, yaml_tree_get(node, "seed"), "'seed' of 'config'", 0, INT32_MAX, &seed);
   json_object_set_new(r->spec, "config", config != NULL ? config : json_object());
 }
 

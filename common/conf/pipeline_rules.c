@@ -234,7 +234,7 @@ static void check_satisfiable(struct pipeline_reader *r, const struct yaml_node 
 static json_t *read_require(struct pipeline_reader *r, const struct yaml_node *list) {
   static const char *const known[] = {"group", "approvals", NULL};
   json_t *require = json_array(), *groups = json_array();
-  bool fine = take_list(r->problems, list, "'require'", 1, 10);
+  bool fine = take_list(r->problems, list, "'require'", 1, 8);
   size_t before = r->problems->count;
   for (const struct yaml_node *item = fine ? list->first : NULL; item != NULL; item = item->next) {
     const char *group = NULL;

@@ -22,8 +22,16 @@ static const char *const event_patterns[] = {
     "deployment.rolled_back",
     "proposal.*",
     "proposal.created",
+    "proposal.blocked",
+    "proposal.failed",
+    "proposal.cancelled",
     "signal.*",
     "signal.fault",
+    "signal.fault_resolved",
+    "signal.held",
+    "hold.*",
+    "hold.set",
+    "hold.released",
     NULL,
 };
 
@@ -78,7 +86,7 @@ static json_t *read_reviewers(struct problems *problems, const struct yaml_node 
     json_array_append_new(reviewers, reviewer);
     if (!take_map(problems, item, "a reviewer", known, later)) continue;
     const struct yaml_node *node = take_required(problems, item, "name", "a reviewer", "a name");
-    if (take_name(problems, node, "'name' of a reviewer", &name)) {
+    if (take_person(problems, node, "'name' of a reviewer", &name)) {
       take_unique(problems, node, "the reviewer", name, names);
       json_object_set_new(reviewer, "name", json_string(name));
     }
@@ -138,7 +146,7 @@ static void read_events(struct problems *problems, const struct yaml_node *list,
     if (found) continue;
     const char *near = nearest_word(item->text, event_patterns);
     problems_add(problems, item->line, item->column, "'events' has the unknown '%.60s', expected %s", item->text,
-                 near != NULL ? near : "gate.*, deployment.*, proposal.*, signal.* or a type of these");
+                 near != NULL ? near : "gate.*, deployment.*, proposal.*, signal.*, hold.* or a type of these");
   }
 }
 

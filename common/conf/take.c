@@ -99,14 +99,26 @@ bool take_text(struct problems *problems, const struct yaml_node *node, const ch
 }
 
 bool take_name(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret) {
-  static const char expected[] = "a name of a-z, 0-9 and '-' that starts with a letter, at most 63 long";
+  static const char expected[] = "a name of a-z, 0-9 and, inside, '-', at most 63 long";
   if (node == NULL) return false;
   if (node->kind != YAML_TREE_SCALAR) return wrong(problems, node, what, expected);
   size_t len = strlen(node->text);
-  bool fine = len > 0 && len <= TAKE_NAME_MAX && node->text[0] >= 'a' && node->text[0] <= 'z' && !is_null(node);
+  bool fine = len > 0 && len <= TAKE_NAME_MAX && node->text[0] != '-' && node->text[len - 1] != '-' && !is_null(node);
   if (!fine || strspn(node->text, "abcdefghijklmnopqrstuvwxyz0123456789-") != len) {
     return wrong(problems, node, what, expected);
   }
+  *ret = node->text;
+  return true;
+}
+
+bool take_person(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret) {
+  static const char expected[] = "a name of letters, 0-9 and, inside, '.', '_' or '-', at most 63 long";
+  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+  if (node == NULL) return false;
+  if (node->kind != YAML_TREE_SCALAR) return wrong(problems, node, what, expected);
+  size_t len = strlen(node->text);
+  bool fine = len > 0 && len <= TAKE_NAME_MAX && strchr("._-", node->text[0]) == NULL && !is_null(node);
+  if (!fine || strspn(node->text, letters) != len) return wrong(problems, node, what, expected);
   *ret = node->text;
   return true;
 }

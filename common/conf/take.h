@@ -27,8 +27,10 @@ const struct yaml_node *take_required(struct problems *problems, const struct ya
 
 /* One line of text without control characters, not empty. */
 bool take_text(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
-/* [a-z][a-z0-9-]*, at most TAKE_NAME_MAX. */
+/* a-z, 0-9 and inside "-", at most TAKE_NAME_MAX. */
 bool take_name(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
+/* As take_name(), with capitals, "." and "_": a reviewer may be named like a login. */
+bool take_person(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
 /* [A-Z][A-Z0-9_]* of an environment variable. */
 bool take_env_name(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
 bool take_bool(struct problems *problems, const struct yaml_node *node, const char *what, bool *ret);

@@ -196,6 +196,7 @@ int cli_main(int argc, char **argv) {
     fprintf(stderr, "orch: the output could not be written: %s\n", strerror(errno));
     code = 1;
   }
+  db_sync_close(cli.db);
   arena_fini(&cli.arena);
   return code;
 }

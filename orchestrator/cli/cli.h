@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "io/db_sync.h"
 
 struct cli_option {
   const char *name;    /* "reason": the long option without dashes */
@@ -39,6 +40,7 @@ struct cli {
     const char *value;
   } values[CLI_VALUES_MAX];
   size_t value_count;
+  struct db_sync *db; /* cli_call()'s; closed at the end */
   struct arena arena; /* lives as long as the command; 64 MiB */
 };
 
@@ -84,14 +86,34 @@ bool cli_parse_version(struct cli *cli, const char *text, const char **ret_pipel
                        struct err *err) ORCH_MUST_CHECK;
 
 /* --- surroundings --- */
-/* The environment variable NAME, else the first line of the file that NAME_FILE names; NULL in `ret_value` when neither
- * is set or both are empty. The text lives in the arena. ERR_IO when the file cannot be read, ERR_LIMIT over 64 KiB. */
+/* conf/secret.h's NAME or NAME_FILE into the arena; NULL when neither is set. Errors of secret_get(). */
 bool cli_env(struct cli *cli, const char *name, const char **ret_value, struct err *err) ORCH_MUST_CHECK;
 /* --database, else ORCH_DATABASE_URL(_FILE), else the private cluster under .orch/ of this folder or one above it.
  * ERR_DB_DOWN with a hint when there is none. */
 bool cli_database_url(struct cli *cli, const char **ret_url, struct err *err) ORCH_MUST_CHECK;
-/* Who is at the keyboard, as the audit trail names them: "user:NAME". */
-const char *cli_actor(struct cli *cli);
+/* --store, else ORCH_STORE, else `store` in the .orch/ that is found as the private cluster is, else .orch/store. */
+const char *cli_store_location(struct cli *cli);
+
+/* --- the database --- */
+/* One statement that gives one jsonb: a new document (json_decref). Connects at the first call. */
+bool cli_call(struct cli *cli, const char *sql, size_t count, const struct db_value *values, json_t **ret,
+              struct err *err) ORCH_MUST_CHECK;
+/* Who acts, as the audit trail names them: the reviewer of ORCH_TOKEN(_FILE) when one is set ("reviewer:dana"; `scope`
+ * is asked for first), else who is at the keyboard ("user:NAME"). The text lives in the arena. */
+bool cli_actor(struct cli *cli, const char *scope, const char **ret, struct err *err) ORCH_MUST_CHECK;
+/* The digest of ORCH_TOKEN(_FILE), or NULL when none is set. */
+bool cli_token_hash(struct cli *cli, const char **ret, struct err *err) ORCH_MUST_CHECK;
+/* {"pipeline", "state", …} from options of the same names, with limit and after as numbers. New text in the arena. */
+bool cli_filter(struct cli *cli, const char *const *names, const char **ret, struct err *err) ORCH_MUST_CHECK;
+extern const struct cli_option cli_option_limit, cli_option_after;
+/* "More: --after N" when the document has a next page. */
+void cli_print_next(struct cli *cli, const json_t *document);
+
+/* Draws again and again until `*ret_done`, ERR_TIMEOUT after timeout_ms (0: never) or an error. On a terminal each
+ * draw replaces the one before; otherwise they follow each other. An unreachable database is waited for. */
+bool cli_watch(struct cli *cli, int64_t timeout_ms,
+               bool (*draw)(struct cli *cli, void *arg, bool *ret_done, struct err *err), void *arg,
+               struct err *err) ORCH_MUST_CHECK;
 
 /* --- output --- */
 /* Prints the document, pretty, with a newline. */
@@ -110,6 +132,13 @@ const char *cli_ago(struct cli *cli, const char *rfc3339);
 enum cli_color { CLI_PLAIN, CLI_BOLD, CLI_DIM, CLI_GREEN, CLI_RED, CLI_YELLOW, CLI_CYAN };
 /* The text between escape sequences when colour is on. The text must be safe. */
 const char *cli_paint(struct cli *cli, enum cli_color color, const char *text);
+/* One line "NAME  value", the name padded; nothing when the value is empty. The value must be safe. */
+void cli_field(struct cli *cli, const char *name, const char *value);
+void cli_heading(struct cli *cli, const char *text);
+/* "sha256:1a2b3c4d5e6f" for people; whole digests are in the JSON. */
+const char *cli_digest(struct cli *cli, const char *digest);
+/* The strings of an array joined by ", ", safe. */
+const char *cli_join(struct cli *cli, const json_t *array);
 /* The colour that a state's name deserves: live and approved green, failed and rejected red, waiting yellow. */
 enum cli_color cli_state_color(const char *state);
 

@@ -1,70 +1,70 @@
-/* What surrounds the command: environment, secrets in files, the database, who is at the keyboard; and words parsed. */
+/* What surrounds the command: environment, secrets, where database and store are; and words parsed. */
 #include "cli/cli.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pwd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SECRET_MAX ((size_t)64 << 10)
+#include "conf/secret.h"
+#include "conf/yaml.h"
+
+#define LINE_MAX_BYTES ((size_t)8 << 10)
 #define FOLDERS_UP_MAX 32
 
 /* The file's first line, into the arena. */
 static bool first_line(struct cli *cli, const char *path, const char **ret_text, struct err *err) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return err_errno(err, errno, "cannot open %s", path);
-  CLEANUP(mem_free_p) char *text = mem_alloc(SECRET_MAX + 2);
+  char *text = NULL;
   size_t len = 0;
-  for (ssize_t got; len <= SECRET_MAX && (got = read(fd, text + len, SECRET_MAX + 1 - len)) != 0;) {
-    if (got > 0) len += (size_t)got;
-    if (got < 0 && errno != EINTR) {
-      int errnum = errno;
-      close(fd);
-      return err_errno(err, errnum, "cannot read %s", path);
-    }
-  }
-  close(fd);
-  if (len > SECRET_MAX) return err_set(err, ERR_LIMIT, "%s is larger than %zu bytes", path, SECRET_MAX);
-  text[len] = '\0';
+  if (!yaml_tree_read_file(path, LINE_MAX_BYTES, &text, &len, err)) return false;
   *ret_text = arena_strndup(&cli->arena, text, strcspn(text, "\r\n"));
-  explicit_bzero(text, len);
+  mem_free(text);
   return true;
 }
 
 bool cli_env(struct cli *cli, const char *name, const char **ret_value, struct err *err) {
-  const char *value = getenv(name);
-  if (value == NULL || value[0] == '\0') {
-    const char *variable = arena_printf(&cli->arena, "%s_FILE", name);
-    const char *path = variable != NULL ? getenv(variable) : NULL;
-    value = NULL;
-    if (path != NULL && path[0] != '\0' && !first_line(cli, path, &value, err)) return err_prefix(err, "%s", variable);
+  const char *kept = NULL;
+  if (secret_is_set(name)) {
+    char *value = secret_get(name, err);
+    if (value == NULL) return false;
+    kept = arena_strdup(&cli->arena, value);
+    mem_free_secret(value);
   }
-  *ret_value = value != NULL && value[0] != '\0' ? value : NULL;
+  *ret_value = kept;
   return true;
 }
 
-/* `orch up` leaves the URL of its cluster in .orch/database-url; look here and above, as git does. A folder that
- * belongs to somebody else is not believed: its owner would choose our database. */
-static bool private_cluster(struct cli *cli, const char **ret_url, struct err *err) {
+/* The nearest `.orch/NAME` here or above, as git looks for its folder; NULL when there is none. A folder that belongs
+ * to somebody else is not believed: its owner would choose our database. */
+static const char *find_private(struct cli *cli, const char *name) {
   char folder[4096];
-  if (getcwd(folder, sizeof folder) == NULL) return err_errno(err, errno, "cannot tell the current folder");
+  if (getcwd(folder, sizeof folder) == NULL) return NULL;
   for (int up = 0; up < FOLDERS_UP_MAX; up++) {
-    const char *path = arena_printf(&cli->arena, "%s/.orch/database-url", strcmp(folder, "/") == 0 ? "" : folder);
+    const char *path = arena_printf(&cli->arena, "%s/.orch/%s", strcmp(folder, "/") == 0 ? "" : folder, name);
     struct stat info;
     if (path != NULL && stat(path, &info) == 0 && (info.st_uid == geteuid() || info.st_uid == 0 || geteuid() == 0)) {
-      return first_line(cli, path, ret_url, err);
+      return path;
     }
     char *slash = strrchr(folder, '/');
     if (slash == NULL || strcmp(folder, "/") == 0) break;
     slash[slash == folder ? 1 : 0] = '\0';
   }
+  return NULL;
+}
+
+static bool private_cluster(struct cli *cli, const char **ret_url, struct err *err) {
+  const char *path = find_private(cli, "database-url");
+  if (path != NULL) return first_line(cli, path, ret_url, err);
   err_set(err, ERR_DB_DOWN,
           "no database: neither --database nor ORCH_DATABASE_URL is given and there is no .orch/ here");
   return err_hint(err, "'orch up' makes a private one in this folder");
+}
+
+const char *cli_store_location(struct cli *cli) {
+  if (cli->store != NULL) return cli->store;
+  const char *found = find_private(cli, "store");
+  return found != NULL ? found : ".orch/store";
 }
 
 bool cli_database_url(struct cli *cli, const char **ret_url, struct err *err) {
@@ -73,14 +73,6 @@ bool cli_database_url(struct cli *cli, const char **ret_url, struct err *err) {
   if (url == NULL && !private_cluster(cli, &url, err)) return false;
   *ret_url = url;
   return true;
-}
-
-const char *cli_actor(struct cli *cli) {
-  const struct passwd *entry = getpwuid(geteuid());
-  const char *name = entry != NULL ? entry->pw_name : NULL;
-  const char *actor = name != NULL ? arena_printf(&cli->arena, "user:%s", name)
-                                   : arena_printf(&cli->arena, "user:%ld", (long)geteuid());
-  return actor != NULL ? actor : "user:unknown";
 }
 
 bool cli_parse_int(const char *text, const char *what, int64_t min, int64_t max, int64_t *ret, struct err *err) {

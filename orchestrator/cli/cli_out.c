@@ -82,6 +82,36 @@ const char *cli_ago(struct cli *cli, const char *rfc3339) {
   return text != NULL ? text : "";
 }
 
+const char *cli_digest(struct cli *cli, const char *digest) {
+  if (digest == NULL) return "";
+  const char *text = arena_strndup(&cli->arena, digest, strncmp(digest, "sha256:", 7) == 0 ? 19 : 64);
+  return cli_safe(cli, text);
+}
+
+const char *cli_join(struct cli *cli, const json_t *array) {
+  struct strbuf text;
+  size_t i;
+  json_t *item;
+  strbuf_init(&text, TEXT_MAX);
+  json_array_foreach(array, i, item) {
+    if (i > 0) strbuf_puts(&text, ", ");
+    if (json_is_string(item)) strbuf_add_terminal(&text, json_string_value(item));
+    if (json_is_integer(item)) strbuf_printf(&text, "%" JSON_INTEGER_FORMAT, json_integer_value(item));
+  }
+  const char *kept = arena_strdup(&cli->arena, strbuf_text(&text));
+  strbuf_fini(&text);
+  return kept != NULL ? kept : "";
+}
+
+void cli_field(struct cli *cli, const char *name, const char *value) {
+  if (value != NULL && value[0] != '\0')
+    cli_printf("  %s %s\n", cli_paint(cli, CLI_DIM, arena_printf(&cli->arena, "%-12s", name)), value);
+}
+
+void cli_heading(struct cli *cli, const char *text) {
+  cli_printf("\n%s\n", cli_paint(cli, CLI_BOLD, text));
+}
+
 static const char *color_sequence(enum cli_color color) {
   static const char *const sequences[] = {
       [CLI_PLAIN] = "",       [CLI_BOLD] = "\033[1m",    [CLI_DIM] = "\033[2m",   [CLI_GREEN] = "\033[32m",
