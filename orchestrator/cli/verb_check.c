@@ -18,11 +18,11 @@ static json_t *report(const struct cli_file *file) {
 
 static void say_fine(struct cli *cli, const struct cli_file *file) {
   if (file->is_server) {
-    cli_printf("%s: %s (%zu reviewers)\n", cli_safe(cli, file->path), cli_paint(cli, CLI_GREEN, "fine"),
+    cli_printf("%s: %s (reviewers: %zu)\n", cli_safe(cli, file->path), cli_paint(cli, CLI_GREEN, "fine"),
                json_array_size(json_object_get(file->document, "reviewers")));
     return;
   }
-  cli_printf("%s: %s (pipeline %s, %s, %zu steps, %zu monitors, %zu checks)\n", cli_safe(cli, file->path),
+  cli_printf("%s: %s (pipeline %s, %s, steps: %zu, monitors: %zu, checks: %zu)\n", cli_safe(cli, file->path),
              cli_paint(cli, CLI_GREEN, "fine"), cli_member(cli, file->document, "pipeline"),
              cli_member(cli, file->document, "profile"), json_array_size(json_object_get(file->document, "steps")),
              json_array_size(json_object_get(file->document, "monitors")),

@@ -5,10 +5,29 @@
 #include "cli/cli.h"
 
 #define CLI_VERBS(V)                                                                                                   \
+  V(status)                                                                                                            \
   V(migrate)                                                                                                           \
   V(check)                                                                                                             \
   V(observe)                                                                                                           \
   V(signals)                                                                                                           \
+  V(apply)                                                                                                             \
+  V(pipelines)                                                                                                         \
+  V(propose)                                                                                                           \
+  V(proposals)                                                                                                         \
+  V(show)                                                                                                              \
+  V(logs)                                                                                                              \
+  V(cancel)                                                                                                            \
+  V(approve)                                                                                                           \
+  V(reject)                                                                                                            \
+  V(versions)                                                                                                          \
+  V(history)                                                                                                           \
+  V(lineage)                                                                                                           \
+  V(hold)                                                                                                              \
+  V(release)                                                                                                           \
+  V(reviewers)                                                                                                         \
+  V(token)                                                                                                             \
+  V(webhooks)                                                                                                          \
+  V(audit)                                                                                                             \
   V(help)                                                                                                              \
   V(version)                                                                                                           \
   V(completion)
