@@ -22,7 +22,7 @@ struct observing {
   uint64_t batch_line; /* NDJSON: the line before the batch's first */
   struct observe_csv csv;
   bool has_header;
-  int64_t rows, rejected, batches, first_row;
+  int64_t rows, rejected, repeated, batches, first_row;
 };
 
 static bool send_rows(struct observing *o, int rows, const void *body, size_t len, struct err *err) {
@@ -33,6 +33,7 @@ static bool send_rows(struct observing *o, int rows, const void *body, size_t le
   if (!answer) return false;
   json_t *document = json_loads(answer, 0, NULL);
   if (o->batches == 0) o->first_row = json_integer_value(json_object_get(document, "first_row"));
+  if (json_is_true(json_object_get(document, "repeated"))) o->repeated += rows;
   json_decref(document);
   mem_free(answer);
   o->batches++;
@@ -45,10 +46,10 @@ static bool flush(struct observing *o, struct err *err) {
   struct observe_batch judged;
   if (o->batch.len == 0) return true;
   bool fine = observe_parse(&judged, o->batch.data, o->batch.len, err);
-  for (size_t i = 0; fine && i < judged.n_errors; i++)
-    if (o->rejected + (int64_t)i < COMPLAINTS_MAX)
-      fprintf(stderr, "orch: line %llu: %s\n", (unsigned long long)(o->batch_line + judged.errors[i].line),
-              cli_safe(o->cli, judged.errors[i].text));
+  for (size_t i = 0; fine && i < judged.n_errors && o->rejected + (int64_t)i < COMPLAINTS_MAX; i++) {
+    unsigned long long line = o->batch_line + judged.errors[i].line;
+    fprintf(stderr, "orch: line %llu: %s\n", line, cli_safe(o->cli, judged.errors[i].text));
+  }
   if (fine) {
     o->rejected += (int64_t)judged.rejected;
     fine = judged.rows == 0 || send_rows(o, judged.rows, judged.accepted.data, judged.accepted.len, err);
@@ -110,18 +111,22 @@ static bool read_all(struct observing *o, FILE *file, bool is_csv, struct err *e
 
 static bool report(struct observing *o, struct err *err) {
   if (o->cli->json) {
-    json_t *document = json_pack("{s:s, s:I, s:I, s:I}", "pipeline", o->pipeline, "accepted", (json_int_t)o->rows,
-                                 "rejected", (json_int_t)o->rejected, "batches", (json_int_t)o->batches);
+    json_t *document =
+        json_pack("{s:s, s:I, s:I, s:I, s:I}", "pipeline", o->pipeline, "accepted", (json_int_t)o->rows, "rejected",
+                  (json_int_t)o->rejected, "repeated", (json_int_t)o->repeated, "batches", (json_int_t)o->batches);
     if (o->rows) json_object_set_new(document, "first_row", json_integer(o->first_row));
     cli_print_json(o->cli, document);
     json_decref(document);
+  } else if (o->rows && o->repeated == o->rows) {
+    cli_printf("%s: all %lld rows were stored before, from row %lld on\n", cli_safe(o->cli, o->pipeline),
+               (long long)o->rows, (long long)o->first_row);
   } else if (o->rows) {
-    cli_printf("%s: %lld rows stored, from row %lld on\n", cli_safe(o->cli, o->pipeline), (long long)o->rows,
-               (long long)o->first_row);
+    cli_printf("%s: %lld rows stored, from row %lld on\n", cli_safe(o->cli, o->pipeline),
+               (long long)(o->rows - o->repeated), (long long)o->first_row);
   }
   if (o->rejected)
-    return err_set(err, ERR_INVALID, "%lld lines are no rows and were left out; %lld were stored",
-                   (long long)o->rejected, (long long)o->rows);
+    return err_set(err, ERR_INVALID, "%lld %s no row and left out; the other %lld are stored", (long long)o->rejected,
+                   o->rejected == 1 ? "line is" : "lines are", (long long)o->rows);
   if (o->rows == 0) return err_set(err, ERR_INVALID, "the file has no rows");
   return true;
 }
@@ -145,8 +150,8 @@ static bool observe_run(struct cli *cli, struct err *err) {
   CLEANUP(db_sync_close_p) struct db_sync *db = db_sync_open(url, "orch observe", err);
   struct observing o = {.cli = cli, .db = db, .pipeline = cli->argv[0], .key = key};
   strbuf_init(&o.batch, OBSERVE_BODY_MAX);
-  bool fine = db && (read_all(&o, file, strcmp(format, "csv") == 0, err) ||
-                     err_prefix(err, "%s (%lld rows stored before)", cli_safe(cli, path), (long long)o.rows));
+  bool fine = db && read_all(&o, file, strcmp(format, "csv") == 0, err);
+  if (!fine && o.rows) err_hint(err, "%lld rows were stored before", (long long)o.rows);
   if (!is_stdin) fclose(file);
   strbuf_fini(&o.batch);
   observe_csv_fini(&o.csv);

@@ -59,23 +59,35 @@ static bool build_filter(struct cli *cli, json_t *filter, struct err *err) {
   return true;
 }
 
+/* The document of the reading function; an empty list of a pipeline that does not exist is an error. */
+static json_t *ask(struct cli *cli, struct db_sync *db, const json_t *filter, struct err *err) {
+  char *text = json_dumps(filter, JSON_COMPACT);
+  struct db_value values[] = {db_text(text)};
+  char *answer = db_sync_call(db, "select orch.api_signals($1::jsonb)", 1, values, err);
+  free(text);
+  json_t *document = answer ? json_loads(answer, 0, NULL) : NULL;
+  mem_free(answer);
+  if (answer && !document) err_set(err, ERR_INTERNAL, "the database answered with no document");
+  if (!document || cli->argc == 0 || json_array_size(json_object_get(document, "signals")) > 0) return document;
+  struct db_value name[] = {db_text(cli->argv[0])};
+  char *pipeline = db_sync_call(db, "select orch.api_pipeline($1)", 1, name, err);
+  if (!pipeline) {
+    json_decref(document);
+    return NULL;
+  }
+  mem_free(pipeline);
+  return document;
+}
+
 static bool signals_run(struct cli *cli, struct err *err) {
   const char *url = NULL;
-  json_t *filter = json_object();
-  char *text = build_filter(cli, filter, err) ? json_dumps(filter, JSON_COMPACT) : NULL;
-  json_decref(filter);
-  if (!text || !cli_database_url(cli, &url, err)) {
-    free(text);
-    return false;
+  json_t *filter = json_object(), *document = NULL;
+  if (build_filter(cli, filter, err) && cli_database_url(cli, &url, err)) {
+    CLEANUP(db_sync_close_p) struct db_sync *db = db_sync_open(url, "orch signals", err);
+    if (db) document = ask(cli, db, filter, err);
   }
-  CLEANUP(db_sync_close_p) struct db_sync *db = db_sync_open(url, "orch signals", err);
-  struct db_value values[] = {db_text(text)};
-  char *answer = db ? db_sync_call(db, "select orch.api_signals($1::jsonb)", 1, values, err) : NULL;
-  free(text);
-  if (!answer) return false;
-  json_t *document = json_loads(answer, 0, NULL);
-  mem_free(answer);
-  if (!document) return err_set(err, ERR_INTERNAL, "the database answered with no document");
+  json_decref(filter);
+  if (!document) return false;
   if (cli->json)
     cli_print_json(cli, document);
   else
