@@ -93,6 +93,8 @@ bool cli_env(struct cli *cli, const char *name, const char **ret_value, struct e
 bool cli_database_url(struct cli *cli, const char **ret_url, struct err *err) ORCH_MUST_CHECK;
 /* --store, else ORCH_STORE, else `store` in the .orch/ that is found as the private cluster is, else .orch/store. */
 const char *cli_store_location(struct cli *cli);
+/* `name` in that .orch/ when it is there, else .orch/NAME. */
+const char *cli_private_folder(struct cli *cli, const char *name);
 
 /* --- the database --- */
 /* One statement that gives one jsonb: a new document (json_decref). Connects at the first call. */

@@ -140,7 +140,6 @@ bool cli_watch(struct cli *cli, int64_t timeout_ms,
       return err_set(err, ERR_TIMEOUT, "still not finished when the time was up");
     }
     pause_ms(WATCH_PAUSE_MS);
-    if (!cli->terminal && !cli->json) cli_printf("\n");
   }
   return true;
 }

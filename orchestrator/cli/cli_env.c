@@ -63,8 +63,13 @@ static bool private_cluster(struct cli *cli, const char **ret_url, struct err *e
 
 const char *cli_store_location(struct cli *cli) {
   if (cli->store != NULL) return cli->store;
-  const char *found = find_private(cli, "store");
-  return found != NULL ? found : ".orch/store";
+  return cli_private_folder(cli, "store");
+}
+
+const char *cli_private_folder(struct cli *cli, const char *name) {
+  const char *found = find_private(cli, name);
+  if (found == NULL) found = arena_printf(&cli->arena, ".orch/%s", name);
+  return found != NULL ? found : ".";
 }
 
 bool cli_database_url(struct cli *cli, const char **ret_url, struct err *err) {

@@ -4,10 +4,12 @@
 #include "base/units.h"
 #include "cli/cli_show.h"
 #include "cli/verbs.h"
+#include "conf/canonical.h"
 
 struct show {
   int64_t id;
-  bool watching;
+  bool watching, drawn;
+  char seen[DIGEST_TEXT_SIZE]; /* off a terminal: what was drawn last, so that only changes are */
 };
 
 static const char *text_of(const json_t *object, const char *key) {
@@ -84,16 +86,33 @@ static void draw_all(struct cli *cli, const json_t *q) {
   draw_next(cli, q, gate);
 }
 
+/* Off a terminal a watched proposal is drawn when its state or that of a step has changed. */
+static bool is_news(struct cli *cli, struct show *show, const json_t *q) {
+  char digest[DIGEST_TEXT_SIZE];
+  size_t i;
+  json_t *step, *states = json_array();
+  if (!show->watching || cli->terminal) return true;
+  json_array_append(states, json_object_get(q, "state"));
+  json_array_append(states, json_object_get(json_object_get(q, "gate"), "decisions"));
+  json_array_foreach(json_object_get(q, "steps"), i, step) json_array_append(states, json_object_get(step, "state"));
+  canonical_digest(states, digest);
+  json_decref(states);
+  bool news = strcmp(digest, show->seen) != 0;
+  memcpy(show->seen, digest, sizeof digest);
+  return news;
+}
+
 static bool draw(struct cli *cli, void *arg, bool *ret_done, struct err *err) {
-  const struct show *show = arg;
+  struct show *show = arg;
   json_t *document = NULL;
   struct db_value id = db_i64(show->id);
   if (!cli_call(cli, "select orch.api_proposal($1)", 1, &id, &document, err)) return false;
   const char *state = cli_member(cli, document, "state");
-  if (cli->json) {
-    cli_print_json(cli, document);
-  } else {
-    draw_all(cli, document);
+  if (is_news(cli, show, document)) {
+    if (show->drawn && !cli->terminal && !cli->json) cli_printf("\n");
+    show->drawn = true;
+    if (cli->json) cli_print_json(cli, document);
+    if (!cli->json) draw_all(cli, document);
   }
   *ret_done = is_final(state);
   if (show->watching && *ret_done) cli->exit_code = outcome_code(state);

@@ -105,7 +105,7 @@ static void draw_queue(struct cli *cli, const json_t *document) {
   json_int_t silent = json_integer_value(json_object_get(workers, "silent"));
   json_int_t unservable = json_integer_value(json_object_get(queue, "unservable"));
   json_int_t dead = json_integer_value(json_object_get(outbox, "dead"));
-  cli_printf("\nQueue: %s queued, %s running, %s for later; %" JSON_INTEGER_FORMAT " workers",
+  cli_printf("\nQueue: %s queued, %s running, %s for later; workers: %" JSON_INTEGER_FORMAT,
              cli_member(cli, queue, "queued"), cli_member(cli, queue, "running"), cli_member(cli, queue, "later"),
              active);
   if (silent > 0)
@@ -129,6 +129,7 @@ static bool draw(struct cli *cli, void *arg, bool *ret_done, struct err *err) {
     return true;
   }
   const json_t *pipelines = json_object_get(document, "pipelines");
+  if (cli_flag(cli, "watch") && !cli->terminal) cli_printf("%s\n", cli_when(cli, text_of(document, "now")));
   draw_table(cli, pipelines);
   json_array_foreach(pipelines, i, p) {
     draw_work(cli, p);

@@ -6,6 +6,7 @@
 
 #define CLI_VERBS(V)                                                                                                   \
   V(status)                                                                                                            \
+  V(worker)                                                                                                            \
   V(migrate)                                                                                                           \
   V(check)                                                                                                             \
   V(observe)                                                                                                           \
