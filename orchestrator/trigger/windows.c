@@ -9,7 +9,9 @@
 #include "trigger/window_eval.h"
 
 #define MAGIC 0x77696e64u
-#define LEASE_MS 120000
+/* Short, because what died with a window is taken over when its lease ends; grown when a window took longer. */
+#define LEASE_MIN_MS 15000
+#define LEASE_MAX_MS 600000
 /* Rows asked for at once. A row is at most 64 KiB, so an answer stays bounded; batches come whole, so usually one or
  * two questions are enough. */
 #define READ_ROWS 256
@@ -23,6 +25,7 @@ struct windows {
   char *owner;
   enum step step;
   bool again; /* poked while busy */
+  int64_t lease_ms;
   struct db_request request;
   struct windows_stats stats;
 
@@ -41,6 +44,7 @@ struct windows *windows_new(struct db *db, const char *owner) {
   w->magic = MAGIC;
   w->db = db;
   w->owner = mem_strdup(owner);
+  w->lease_ms = LEASE_MIN_MS;
   return w;
 }
 
@@ -85,6 +89,7 @@ static void go_idle(struct windows *w) {
 static void give_up(struct windows *w, const struct err *err) {
   bool lost = err->code == ERR_LEASE_LOST;
   if (!lost) w->stats.failures++;
+  if (lost && w->lease_ms < LEASE_MAX_MS) w->lease_ms *= 2;
   log_err(lost ? LOG_INFO : LOG_WARN, lost ? "window.lease_lost" : "window.failed", err);
   go_idle(w);
   if (lost) ask_claim(w);
@@ -205,7 +210,7 @@ static void claimed(void *arg, struct db_result *result, const struct err *err) 
 }
 
 static void ask_claim(struct windows *w) {
-  struct db_value values[] = {db_text(w->owner), db_i64(LEASE_MS)};
+  struct db_value values[] = {db_text(w->owner), db_i64(w->lease_ms)};
   w->step = STEP_CLAIM;
   w->again = false;
   w->request = (struct db_request){0};

@@ -98,7 +98,12 @@ static void oracle_cases(void **state) {
 static void special_values(void **state) {
   /* scipy.special.gammaincc */
   assert_near(special_gamma_q(0.5, 0.5), 0.31731050786291115, 1e-13);
-  assert_near(special_gamma_q(4.5, 13.9384), 0.0010000, 1e-6);
+  assert_near(special_gamma_q(50, 40), 0.9296649333406051, 1e-12);
+  assert_near(special_gamma_q(4.5, 0.3), 0.9999336189284352, 1e-13);
+  assert_near(special_gamma_q(0.5, 1e-8), 0.9998871620836666, 1e-13);
+  assert_near(special_gamma_q(120, 60), 0.9999999999938445, 1e-13);
+  assert_near(special_gamma_q(200, 260), 4.750012444300866e-05, 1e-16);
+  assert_near(special_gamma_q(3, 2), 0.6766764161830634, 1e-13);
   assert_near(special_gamma_q(1, 100) / exp(-100), 1, 1e-12);
   assert_true(special_gamma_q(3, 0) == 1 && special_gamma_q(3, INFINITY) == 0 && isnan(special_gamma_q(0, 1)));
   /* The two forms of Kolmogorov's tail meet. */

@@ -184,6 +184,27 @@ static void faults(void **state) {
   run_fini(&run);
 }
 
+/* What the first window said is carried on, also when the history that comes back no longer reaches it. */
+static void long_episodes(void **state) {
+  struct run run;
+  run_init(&run);
+  window(&run, 500, 0, "2003-01-15");
+  window(&run, 500, 0, "2003-02-15");
+  char episode[100];
+  snprintf(episode, sizeof episode, "%s", word(json_array_get(run.signals, 0), "episode"));
+  for (int i = 0; i < 12; i++) {
+    while (json_array_size(run.history) > 4) json_array_remove(run.history, json_array_size(run.history) - 1);
+    window(&run, 500, i % 5 == 4 ? 4 : 0, "2999-01-15"); /* from after "now": nobody believes these times */
+    const json_t *signal = json_array_get(run.signals, json_array_size(run.signals) - 1);
+    assert_string_equal(word(signal, "kind"), "drift");
+    assert_string_equal(word(signal, "episode"), episode);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(signal, "detail"), "since_row")), 0);
+    assert_null(json_object_get(signal, "at"));
+    assert_null(json_object_get(run.result, "newest_at"));
+  }
+  run_fini(&run);
+}
+
 static void new_champion_forgets(void **state) {
   struct run run;
   run_init(&run);
@@ -255,6 +276,7 @@ static void odd_tasks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(episodes), cmocka_unit_test(faults),
-                                     cmocka_unit_test(new_champion_forgets), cmocka_unit_test(odd_tasks)};
+                                     cmocka_unit_test(long_episodes), cmocka_unit_test(new_champion_forgets),
+                                     cmocka_unit_test(odd_tasks)};
   return cmocka_run_group_tests_name("window_eval", tests, NULL, NULL);
 }
