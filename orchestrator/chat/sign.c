@@ -10,7 +10,6 @@
 
 #define ED25519_KEY_BYTES 32
 #define ED25519_SIGNATURE_BYTES 64
-#define SLACK_SIGNATURE_LEN (3 + 64)
 #define SIGNATURES_MAX 16 /* of one webhook-signature header that are looked at */
 
 const char *sign_verdict_name(enum sign_verdict verdict) {
@@ -111,27 +110,44 @@ static enum sign_verdict check_time(const char *timestamp, int64_t now_s) {
   return skew_s > SIGN_TOLERANCE_S ? SIGN_STALE : SIGN_OK;
 }
 
+static void slack_content(struct strbuf *content, const char *timestamp, const void *body, size_t len) {
+  strbuf_init(content, len + strlen(timestamp) + 4);
+  strbuf_printf(content, "v0:%s:", timestamp);
+  strbuf_add(content, body, len);
+}
+
+static void slack_signature(const struct sign_key *key, const struct strbuf *content, char out[SIGN_SLACK_SIZE]) {
+  uint8_t mac[DIGEST_BYTES];
+  digest_hmac_sha256(key->bytes, key->len, strbuf_text(content), content->len, mac);
+  memcpy(out, "v0=", 3);
+  digest_hex(mac, sizeof mac, out + 3);
+}
+
 enum sign_verdict sign_slack_verify(const struct sign_keys *keys, const char *timestamp, const char *signature,
                                     const void *body, size_t len, int64_t now_s) {
   if (keys->count == 0) return SIGN_NO_SECRET;
   if (signature == NULL) return SIGN_MISSING;
   enum sign_verdict verdict = check_time(timestamp, now_s);
   if (verdict != SIGN_OK) return verdict;
-  if (strlen(signature) != SLACK_SIGNATURE_LEN) return SIGN_MISMATCH;
+  size_t given = strlen(signature);
 
-  CLEANUP(strbuf_fini_p) struct strbuf signedtext;
-  strbuf_init(&signedtext, len + 64);
-  strbuf_printf(&signedtext, "v0:%s:", timestamp);
-  strbuf_add(&signedtext, body, len);
+  CLEANUP(strbuf_fini_p) struct strbuf content;
+  slack_content(&content, timestamp, body, len);
   bool match = false;
   for (size_t i = 0; i < keys->count; i++) {
-    uint8_t mac[DIGEST_BYTES];
-    char expected[SLACK_SIGNATURE_LEN + 1] = "v0=";
-    digest_hmac_sha256(keys->keys[i].bytes, keys->keys[i].len, strbuf_text(&signedtext), signedtext.len, mac);
-    digest_hex(mac, sizeof mac, expected + 3);
-    match |= digest_equal(expected, SLACK_SIGNATURE_LEN, signature, SLACK_SIGNATURE_LEN);
+    char expected[SIGN_SLACK_SIZE];
+    slack_signature(&keys->keys[i], &content, expected);
+    match |= digest_equal(expected, SIGN_SLACK_SIZE - 1, signature, given);
   }
   return match ? SIGN_OK : SIGN_MISMATCH;
+}
+
+void sign_slack(const struct sign_keys *keys, const char *timestamp, const void *body, size_t len,
+                char out[SIGN_SLACK_SIZE]) {
+  CLEANUP(strbuf_fini_p) struct strbuf content;
+  ORCH_ASSERT(keys->count > 0);
+  slack_content(&content, timestamp, body, len);
+  slack_signature(&keys->keys[0], &content, out);
 }
 
 static bool ed25519_matches(const struct sign_key *key, const struct strbuf *content, const uint8_t *signature,

@@ -53,6 +53,11 @@ void sign_keys_fini(struct sign_keys *keys);
 enum sign_verdict sign_slack_verify(const struct sign_keys *keys, const char *timestamp, const char *signature,
                                     const void *body, size_t len, int64_t now_s);
 
+#define SIGN_SLACK_SIZE (3 + 64 + 1)
+/* Signs as Slack does, with the first key, which must exist: for testing one's own server. */
+void sign_slack(const struct sign_keys *keys, const char *timestamp, const void *body, size_t len,
+                char out[SIGN_SLACK_SIZE]);
+
 /* `id`, `timestamp`, `signature` are the headers webhook-id, webhook-timestamp, webhook-signature; NULL when absent. */
 enum sign_verdict sign_webhook_verify(const struct sign_keys *keys, const char *id, const char *timestamp,
                                       const char *signature, const void *body, size_t len, int64_t now_s);

@@ -113,6 +113,19 @@ static void sign_as_published(void **state) {
   assert_string_equal(strbuf_text(&header), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
 }
 
+static void sign_as_slack_published(void **state) {
+  struct sign_keys keys = {0};
+  struct err err = {0};
+  char signature[SIGN_SLACK_SIZE];
+  json_t *cases = load_cases("slack_v0");
+  const json_t *published = json_array_get(cases, 0);
+  const char *body = text_of(published, "body");
+  assert_true(sign_keys_slack(&keys, "8f742231b10e8888abcd99yyyzzz85a5", &err));
+  sign_slack(&keys, "1531420618", body, strlen(body), signature);
+  assert_string_equal(signature, text_of(published, "signature"));
+  json_decref(cases);
+}
+
 static void rotation_signs_with_both(void **state) {
   static const char old_secret[] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
   static const char new_secret[] = "whsec_2vOgVsA16UIajQTpjCXuipIT0KeqhkzT+bVyMyKJ/Jk=";
@@ -151,9 +164,10 @@ static void bad_secrets_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(verify_slack_vectors),     cmocka_unit_test(verify_webhook_vectors),
-      cmocka_unit_test(causes_are_told_apart),    cmocka_unit_test(sign_as_published),
-      cmocka_unit_test(rotation_signs_with_both), cmocka_unit_test(bad_secrets_are_refused),
+      cmocka_unit_test(verify_slack_vectors),    cmocka_unit_test(verify_webhook_vectors),
+      cmocka_unit_test(causes_are_told_apart),   cmocka_unit_test(sign_as_published),
+      cmocka_unit_test(sign_as_slack_published), cmocka_unit_test(rotation_signs_with_both),
+      cmocka_unit_test(bad_secrets_are_refused),
   };
   return cmocka_run_group_tests_name("chat_sign", tests, NULL, NULL);
 }
