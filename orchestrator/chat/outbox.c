@@ -166,18 +166,16 @@ static void arm_poll(struct outbox *outbox, int64_t in_ms) {
 
 /* ---- life ---- */
 
-struct outbox *outbox_new(uv_loop_t *loop, const struct outbox_options *options, struct err *err) {
-  struct slack_api slack;
-  if (!slack_api_init(&slack, options->fetch, err)) return NULL;
+struct outbox *outbox_new(uv_loop_t *loop, const struct outbox_options *options) {
   struct outbox *outbox = mem_alloc(sizeof *outbox);
   *outbox = (struct outbox){.loop = loop,
                             .db = options->db,
                             .fetch = options->fetch,
-                            .slack = slack,
                             .owner = mem_strdup(options->owner),
                             .concurrency = options->concurrency > 0 ? options->concurrency : CONCURRENCY,
                             .poll_ms = options->poll_ms > 0 ? options->poll_ms : POLL_MS,
                             .lease_ms = options->lease_ms > 0 ? options->lease_ms : LEASE_MS};
+  slack_api_init(&outbox->slack, options->fetch);
   ORCH_ASSERT(uv_timer_init(loop, &outbox->poll) == 0);
   outbox->poll.data = outbox;
   arm_poll(outbox, SOON_MS);

@@ -25,8 +25,8 @@ struct outbox_options {
   int64_t lease_ms;     /* 0 = 120 000 */
 };
 
-/* Starts polling. ERR_REFUSED when ORCH_SLACK_API_URL is not acceptable. */
-ORCH_MUST_CHECK struct outbox *outbox_new(uv_loop_t *loop, const struct outbox_options *options, struct err *err);
+/* Starts polling. Never fails: what is not configured well is said by the rows that need it. */
+struct outbox *outbox_new(uv_loop_t *loop, const struct outbox_options *options);
 /* There may be work: on NOTIFY orch_serve. Cheap, may be called at any time. */
 void outbox_wake(struct outbox *outbox);
 /* Claims no more. What is on its way may finish; outbox_in_flight() tells. */

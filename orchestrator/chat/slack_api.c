@@ -10,13 +10,16 @@
 
 #define RESPONSE_MAX (512 * 1024) /* postMessage answers with the whole message */
 
-bool slack_api_init(struct slack_api *api, struct fetch *fetch, struct err *err) {
+void slack_api_init(struct slack_api *api, struct fetch *fetch) {
   const char *url = getenv(SLACK_API_URL_ENV);
   if (url == NULL || url[0] == '\0') url = SLACK_API_DEFAULT_URL;
-  if (!url_policy_slack_api(url, err)) return err_prefix(err, SLACK_API_URL_ENV);
   bool slash = url[strlen(url) - 1] == '/';
   *api = (struct slack_api){.fetch = fetch, .base = mem_printf("%s%s", url, slash ? "" : "/")};
-  return true;
+  if (!url_policy_slack_api(url, &api->refused)) (void)err_prefix(&api->refused, SLACK_API_URL_ENV);
+}
+
+void slack_api_close(struct slack_api *api) {
+  (void)err_set(&api->refused, ERR_IO, "the server is stopping");
 }
 
 void slack_api_fini(struct slack_api *api) {
@@ -88,6 +91,10 @@ static void answered(void *arg, const struct fetch_response *response, const str
 
 struct slack_call *slack_api_post(struct slack_api *api, const char *method, const json_t *body, int64_t timeout_ms,
                                   slack_api_callback callback, void *arg, struct err *err) {
+  if (api->refused.code != ERR_NONE) {
+    *err = api->refused;
+    return NULL;
+  }
   char *token = secret_get(SLACK_API_TOKEN_ENV, err);
   if (token == NULL) return NULL;
   struct slack_call *call = mem_alloc(sizeof *call);

@@ -34,16 +34,19 @@ typedef void (*slack_api_callback)(void *arg, const struct slack_api_answer *ans
 
 struct slack_api {
   struct fetch *fetch;
-  char *base; /* ends in "/" */
+  char *base;         /* ends in "/" */
+  struct err refused; /* why no call is made: the address is not acceptable, or slack_api_close() */
 };
-/* Takes the address from ORCH_SLACK_API_URL, else Slack's own. ERR_REFUSED when it is not acceptable. */
-ORCH_MUST_CHECK bool slack_api_init(struct slack_api *api, struct fetch *fetch, struct err *err);
+/* Takes the address from ORCH_SLACK_API_URL, else Slack's own. What is not acceptable is said by each call. */
+void slack_api_init(struct slack_api *api, struct fetch *fetch);
+/* No calls from now on: before fetch is freed. */
+void slack_api_close(struct slack_api *api);
 void slack_api_fini(struct slack_api *api);
 
 struct slack_call;
 /* Posts `body` (NULL: an empty object; not consumed) to `method`, e.g. "chat.postMessage". The callback runs exactly
- * once, never from inside this call; the handle is good until then. NULL (and no callback) when there is no token to
- * send: then another try makes sense once there is one. */
+ * once, never from inside this call; the handle is good until then. NULL (and no callback) when there is no token or no
+ * acceptable address: then another try makes sense once that is put right. */
 ORCH_MUST_CHECK struct slack_call *slack_api_post(struct slack_api *api, const char *method, const json_t *body,
                                                   int64_t timeout_ms, slack_api_callback callback, void *arg,
                                                   struct err *err);

@@ -35,10 +35,11 @@ static void url_answered(void *arg, const struct fetch_response *response, const
 
 /* The second way: Slack's own address for answers to this one press. */
 static void send_by_url(struct whisper *whisper, const char *why) {
-  struct err err = {0};
-  if (whisper->response_url == NULL || !url_policy_slack_response(whisper->response_url, &err)) {
+  struct err err = whisper->api->refused;
+  if (err.code != ERR_NONE || whisper->response_url == NULL ||
+      !url_policy_slack_response(whisper->response_url, &err)) {
     log_event(LOG_WARN, "slack.whisper_failed", LOG_S("user", whisper->user), LOG_S("error", why),
-              LOG_S("response_url", whisper->response_url != NULL ? err.text : "none"));
+              LOG_S("response_url", whisper->response_url != NULL || err.code != ERR_NONE ? err.text : "none"));
     whisper_free(whisper);
     return;
   }
