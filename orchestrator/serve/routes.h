@@ -24,7 +24,8 @@
   R(health)                                                                                                            \
   R(read)                                                                                                              \
   R(signals)                                                                                                           \
-  R(act)
+  R(act)                                                                                                               \
+  R(chat)
 #define R(name) extern const struct http_route routes_##name[];
 ROUTES(R)
 #undef R

@@ -23,6 +23,11 @@ struct callback {
   int64_t gate;
 };
 
+static void callback_free(struct callback *callback) {
+  callback->routes->busy--;
+  mem_free(callback);
+}
+
 static const char *text_of(const json_t *object, const char *name) {
   return json_string_value(json_object_get(object, name));
 }
@@ -44,7 +49,7 @@ static void decided(void *arg, struct db_result *result, const struct err *err) 
     bool ours = err->code == ERR_NOT_FOUND || err->code == ERR_INVALID || err->code == ERR_LIMIT;
     chat_count(routes, CHAT_WEBHOOK, ours ? CHAT_MALFORMED : CHAT_UNAVAILABLE);
     http_problem_err(callback->req, err);
-    mem_free(callback);
+    callback_free(callback);
     return;
   }
   const char *text = db_get_document(result);
@@ -58,7 +63,7 @@ static void decided(void *arg, struct db_result *result, const struct err *err) 
   else
     http_reply_json(callback->req, 200, text);
   json_decref(answer);
-  mem_free(callback);
+  callback_free(callback);
 }
 
 static bool read_decision(const json_t *root, int64_t *ret_gate, struct err *err) {
@@ -95,7 +100,7 @@ static void decide(struct callback *callback, const json_t *root) {
   if (text == NULL) {
     chat_count(callback->routes, CHAT_WEBHOOK, CHAT_MALFORMED);
     http_problem(callback->req, 422, "malformed", "the webhook-id is not UTF-8", NULL);
-    mem_free(callback);
+    callback_free(callback);
     return;
   }
   struct db_value values[] = {db_i64(callback->gate), db_text(text)};
@@ -148,7 +153,7 @@ static void handle_with(struct callback *callback, const json_t *sources) {
     chat_reject_signature(callback->routes, CHAT_WEBHOOK, req, verdict,
                           verdict == SIGN_NO_SECRET ? "list the sender under callbacks in orch.yaml and set its secret"
                                                     : NULL);
-    mem_free(callback);
+    callback_free(callback);
     return;
   }
   json_t *root = json_loadb(req->body, req->body_len, JSON_REJECT_DUPLICATES, NULL);
@@ -159,7 +164,7 @@ static void handle_with(struct callback *callback, const json_t *sources) {
   } else {
     chat_count(callback->routes, CHAT_WEBHOOK, CHAT_MALFORMED);
     http_problem_err(req, &err);
-    mem_free(callback);
+    callback_free(callback);
   }
   json_decref(root);
 }
@@ -171,7 +176,7 @@ static void sources_read(void *arg, struct db_result *result, const struct err *
   if (err != NULL) {
     chat_count(routes, CHAT_WEBHOOK, CHAT_UNAVAILABLE);
     http_problem_err(callback->req, err);
-    mem_free(callback);
+    callback_free(callback);
     return;
   }
   const char *text = db_get_document(result);
@@ -182,7 +187,8 @@ static void sources_read(void *arg, struct db_result *result, const struct err *
 }
 
 void chat_handle_callback(struct http_request *req, void *ctx) {
-  struct chat_routes *routes = ctx;
+  struct chat_routes *routes = chat_of(req, ctx);
+  if (routes == NULL) return;
   if (http_header(req, "webhook-id") == NULL || http_header(req, "webhook-timestamp") == NULL ||
       http_header(req, "webhook-signature") == NULL) {
     /* Not worth a question to the database. */
@@ -191,6 +197,7 @@ void chat_handle_callback(struct http_request *req, void *ctx) {
   }
   struct callback *callback = mem_alloc(sizeof *callback);
   *callback = (struct callback){.magic = CALLBACK_MAGIC, .routes = routes, .req = req};
+  routes->busy++;
   if (routes->sources != NULL && clock_mono_us() - routes->sources_us < SOURCES_KEPT_US) {
     handle_with(callback, routes->sources);
     return;

@@ -99,6 +99,7 @@ struct interaction {
 };
 
 static void interaction_free(struct interaction *it) {
+  it->routes->busy--;
   arena_fini(&it->arena);
   mem_free(it);
 }
@@ -292,7 +293,8 @@ static enum sign_verdict verify(const struct http_request *req, struct err *err)
 }
 
 static void handle_interaction(struct http_request *req, void *ctx) {
-  struct chat_routes *routes = ctx;
+  struct chat_routes *routes = chat_of(req, ctx);
+  if (routes == NULL) return;
   struct err err = {0};
   enum sign_verdict verdict = verify(req, &err);
   if (verdict != SIGN_OK) {
@@ -302,6 +304,7 @@ static void handle_interaction(struct http_request *req, void *ctx) {
   }
   struct interaction *it = mem_alloc(sizeof *it);
   *it = (struct interaction){.magic = INTERACTION_MAGIC, .routes = routes, .req = req};
+  routes->busy++;
   arena_init(&it->arena, ARENA_MAX);
   if (!slack_in_parse(&it->arena, req->body, req->body_len, &it->in, &err)) {
     chat_count(routes, CHAT_SLACK, CHAT_MALFORMED);
@@ -320,32 +323,39 @@ static void handle_interaction(struct http_request *req, void *ctx) {
 
 /* ---- the routes ---- */
 
-static const struct http_route chat_route_table[] = {
-    {.method = "POST",
-     .pattern = "/slack/interactions",
-     .scope = "",
-     .max_body_bytes = SLACK_IN_BODY_MAX,
-     .handle = handle_interaction,
-     .summary = "Buttons and modals of Slack, signed by Slack (v0)"},
-    {.method = "POST",
-     .pattern = "/v1/callbacks/webhook",
-     .scope = "",
-     .max_body_bytes = CALLBACK_BODY_MAX,
-     .handle = chat_handle_callback,
-     .summary = "A decision signed by Standard Webhooks, naming the reviewer"},
+const struct http_route routes_chat[] = {
+    {"POST", "/slack/interactions", "", SLACK_IN_BODY_MAX, handle_interaction, 0,
+     "Buttons and modals of Slack, signed by Slack (v0)"},
+    {"POST", "/v1/callbacks/webhook", "", CALLBACK_BODY_MAX, chat_handle_callback, 0,
+     "A decision signed by Standard Webhooks, naming the reviewer"},
+    ROUTES_END,
 };
 
-struct chat_routes *chat_routes_new(struct http_server *server, struct db *db, struct fetch *fetch, struct err *err) {
-  struct slack_api slack;
-  if (!slack_api_init(&slack, fetch, err)) return NULL;
+struct chat_routes *chat_of(struct http_request *req, void *ctx) {
+  struct serve *serve = ctx;
+  MAGIC_CHECK(serve, SERVE_MAGIC);
+  if (serve->chat == NULL) http_problem(req, 503, "not_ready", "the server is starting or stopping", "send it again");
+  return serve->chat;
+}
+
+struct chat_routes *chat_routes_new(struct db *db, struct fetch *fetch) {
   struct chat_routes *routes = mem_alloc(sizeof *routes);
-  *routes = (struct chat_routes){.db = db, .fetch = fetch, .slack = slack};
-  http_server_add(server, chat_route_table, ARRAY_LEN(chat_route_table), routes);
+  *routes = (struct chat_routes){.db = db};
+  slack_api_init(&routes->slack, fetch);
   return routes;
+}
+
+unsigned chat_routes_busy(const struct chat_routes *routes) {
+  return routes->busy;
+}
+
+void chat_routes_close(struct chat_routes *routes) {
+  slack_api_close(&routes->slack);
 }
 
 void chat_routes_free(struct chat_routes *routes) {
   if (routes == NULL) return;
+  ORCH_ASSERT(routes->busy == 0);
   slack_api_fini(&routes->slack);
   json_decref(routes->sources);
   mem_free(routes);

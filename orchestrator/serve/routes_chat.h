@@ -6,22 +6,21 @@
 #ifndef ORCH_SERVE_ROUTES_CHAT_H
 #define ORCH_SERVE_ROUTES_CHAT_H
 
-#include <uv.h>
-
-#include "base/error.h"
 #include "base/strbuf.h"
 #include "io/db.h"
 #include "io/fetch.h"
-#include "serve/http.h"
+#include "serve/routes.h"
 
+/* The routes are those of routes_chat[] in routes.h; they answer 503 while `chat` of struct serve is NULL. */
 struct chat_routes;
 
-/* Adds the routes. All three must outlive it, and it must outlive the server's last request. ERR_REFUSED when
- * ORCH_SLACK_API_URL is not acceptable. */
-ORCH_MUST_CHECK struct chat_routes *chat_routes_new(struct http_server *server, struct db *db, struct fetch *fetch,
-                                                    struct err *err);
-/* After the server, the database and fetch have answered everything. NULL is fine. */
-void chat_routes_free(struct chat_routes *routes);
+/* Both must outlive it. */
+struct chat_routes *chat_routes_new(struct db *db, struct fetch *fetch);
+/* How many callbacks are being worked on; free it at zero, and with no new ones coming in. */
+unsigned chat_routes_busy(const struct chat_routes *routes);
+/* No private words and modals from now on: before fetch is freed. */
+void chat_routes_close(struct chat_routes *routes);
+void chat_routes_free(struct chat_routes *routes); /* NULL is fine */
 
 /* Prometheus text: signed callbacks by surface and result, so that a wrong secret, a wrong clock, a replay and a
  * stranger can be told apart. */

@@ -32,8 +32,8 @@ enum chat_result {
 
 struct chat_routes {
   struct db *db;
-  struct fetch *fetch;
   struct slack_api slack;
+  unsigned busy;
   uint64_t counts[CHAT_SURFACES][CHAT_RESULTS];
   json_t *sources; /* callbacks of orch.yaml, for a moment */
   int64_t sources_us;
@@ -48,6 +48,8 @@ enum chat_result chat_count_decision(struct chat_routes *routes, enum chat_surfa
 /* Logs a decision that arrived, with ids. */
 void chat_log_decision(enum chat_surface surface, const char *who, int64_t gate, const json_t *answer);
 
+/* The state of a request's server; NULL: answered 503. */
+struct chat_routes *chat_of(struct http_request *req, void *ctx);
 void chat_handle_callback(struct http_request *req, void *ctx);
 
 #endif

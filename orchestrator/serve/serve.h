@@ -33,6 +33,7 @@ struct serve {
   struct serve_options options; /* with the defaults filled in */
   char *owner;                  /* this process, as claims name it: "serve:HOST:PID:RANDOM" */
   bool stopping;
+  struct chat_routes *chat; /* flow_chat's, for routes_chat; NULL while it does not run */
   struct serve_own *own; /* serve.c's */
 };
 #define SERVE_MAGIC 0x53455256u
