@@ -29,6 +29,7 @@
   V(token)                                                                                                             \
   V(webhooks)                                                                                                          \
   V(audit)                                                                                                             \
+  V(chat)                                                                                                              \
   V(help)                                                                                                              \
   V(version)                                                                                                           \
   V(completion)
