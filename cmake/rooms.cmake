@@ -13,6 +13,8 @@ endfunction()
 orch_room(orch_base common/base NEEDS PkgConfig::CRYPTO)
 target_include_directories(orch_base PUBLIC ${CMAKE_SOURCE_DIR}/common)
 orch_room(orch_stats common/stats NEEDS orch_base m)
+# The same values give the same sketch on every machine, also where multiply and add could be one instruction.
+target_compile_options(orch_stats PRIVATE -ffp-contract=off)
 orch_room(orch_conf common/conf NEEDS orch_base PkgConfig::YAML PkgConfig::JANSSON PkgConfig::ARCHIVE)
 orch_room(orch_io common/io NEEDS orch_base PkgConfig::UV PkgConfig::PQ PkgConfig::CURL PkgConfig::JANSSON)
 target_sources(orch_io PRIVATE ${ORCH_SCHEMA_C})

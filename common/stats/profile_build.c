@@ -91,7 +91,7 @@ static void column_sketch(const struct builder_column *column, struct sketch *sk
   sketch_grid_init(&grid, sorted, n);
   mem_free(sorted);
   sketch_init(sketch, &grid);
-  for (size_t i = 0; i < column->n_values; i++) sketch_add(sketch, column->values[i]);
+  sketch_add_many(sketch, column->values, column->n_values);
   sketch->n += column->null + column->bad;
   sketch->null = column->null;
   sketch->bad = column->bad;

@@ -91,6 +91,82 @@ void sketch_add(struct sketch *s, double value) {
   s->m2 += step * (value - s->mean);
 }
 
+struct moments {
+  double n, mean, m2, min, max;
+};
+
+static void merge_moments(struct sketch *into, const struct moments *from) {
+  double a = (double)into->finite, b = from->n;
+  if (b == 0) return;
+  if (a == 0) {
+    into->mean = from->mean;
+    into->m2 = from->m2;
+    into->min = from->min;
+    into->max = from->max;
+    return;
+  }
+  double step = from->mean - into->mean;
+  into->mean += step * (b / (a + b));
+  into->m2 += from->m2 + step * step * (a * b / (a + b));
+  into->min = fmin(into->min, from->min);
+  into->max = fmax(into->max, from->max);
+}
+
+#define BLOCK 256
+
+/* Bins of a block, level by level: the searches of neighbouring values do not wait for each other. */
+static void block_bins(const struct sketch_grid *grid, const double *values, size_t n, uint32_t *ret_bins) {
+  for (size_t i = 0; i < n; i++) ret_bins[i] = 0;
+  uint32_t left = grid->n_edges;
+  while (left > 1) {
+    uint32_t half = left / 2;
+    for (size_t i = 0; i < n; i++) ret_bins[i] += half & -(uint32_t)(grid->edges[ret_bins[i] + half - 1] < values[i]);
+    left -= half;
+  }
+  if (left == 1)
+    for (size_t i = 0; i < n; i++) ret_bins[i] += grid->edges[ret_bins[i]] < values[i];
+}
+
+/* Finite values only. Moments of the block in two passes over it, then merged. */
+static void add_block(struct sketch *s, const double *values, size_t n) {
+  uint32_t bins[BLOCK];
+  struct moments block = {.n = (double)n, .min = values[0], .max = values[0]};
+  double total = 0;
+  block_bins(&s->grid, values, n, bins);
+  for (size_t i = 0; i < n; i++) {
+    s->count[bins[i]]++;
+    s->sum[bins[i]] += values[i];
+  }
+  for (size_t i = 0; i < n; i++) total += values[i];
+  block.mean = total / (double)n;
+  for (size_t i = 0; i < n; i++) {
+    double off = values[i] - block.mean;
+    block.m2 += off * off;
+    block.min = values[i] < block.min ? values[i] : block.min;
+    block.max = values[i] > block.max ? values[i] : block.max;
+  }
+  merge_moments(s, &block);
+  s->n += n;
+  s->finite += n;
+}
+
+void sketch_add_many(struct sketch *s, const double *values, size_t n) {
+  double block[BLOCK];
+  size_t used = 0;
+  for (size_t i = 0; i < n; i++) {
+    if (!(fabs(values[i]) <= SKETCH_ABS_MAX)) { /* also for NaN */
+      sketch_add(s, values[i]);
+      continue;
+    }
+    block[used++] = values[i] + 0.0;
+    if (used == BLOCK) {
+      add_block(s, block, used);
+      used = 0;
+    }
+  }
+  if (used) add_block(s, block, used);
+}
+
 void sketch_add_cell(struct sketch *s, struct cell cell) {
   switch (cell.kind) {
   case CELL_NUMBER:
@@ -107,29 +183,14 @@ void sketch_add_cell(struct sketch *s, struct cell cell) {
   }
 }
 
-static void merge_moments(struct sketch *into, const struct sketch *from) {
-  double a = (double)into->finite, b = (double)from->finite;
-  if (b == 0) return;
-  if (a == 0) {
-    into->mean = from->mean;
-    into->m2 = from->m2;
-    into->min = from->min;
-    into->max = from->max;
-    return;
-  }
-  double step = from->mean - into->mean;
-  into->mean += step * (b / (a + b));
-  into->m2 += from->m2 + step * step * (a * b / (a + b));
-  into->min = fmin(into->min, from->min);
-  into->max = fmax(into->max, from->max);
-}
-
 bool sketch_merge(struct sketch *into, const struct sketch *from, struct err *err) {
   if (!sketch_grid_equal(&into->grid, &from->grid))
     return err_set(err, ERR_INVALID, "sketches of different grids cannot be merged");
   /* Every other count is at most n. */
   if (into->n > UINT64_MAX - from->n) return err_set(err, ERR_LIMIT, "sketch counts would overflow");
-  merge_moments(into, from);
+  struct moments moments = {
+      .n = (double)from->finite, .mean = from->mean, .m2 = from->m2, .min = from->min, .max = from->max};
+  merge_moments(into, &moments);
   into->n += from->n;
   into->null += from->null;
   into->nan += from->nan;

@@ -78,6 +78,46 @@ static void merging_in_any_order(void **state) {
   mem_free(side);
 }
 
+/* The fast way counts what the plain way counts. */
+static void many_at_once(void **state) {
+  uint64_t random = seed_of_run();
+  struct sketch *plain = mem_alloc(sizeof *plain), *fast = mem_alloc(sizeof *fast);
+  struct side *side = mem_alloc(sizeof *side);
+  double *values = mem_calloc(VALUES, sizeof *values);
+  static const size_t edges_of[] = {0, 1, 2, 5, 40, VALUES};
+  for (size_t round = 0; round < 60; round++) {
+    struct sketch_grid grid;
+    size_t n = test_random(&random) % VALUES;
+    side->n = edges_of[round % ARRAY_LEN(edges_of)];
+    for (size_t i = 0; i < VALUES; i++) {
+      struct cell cell = random_cell(&random);
+      side->cells[i] = cell;
+      values[i] = cell.kind == CELL_NUMBER ? cell.number : -0.0;
+    }
+    side_sort(side);
+    sketch_grid_init(&grid, side->sorted, side->n_sorted);
+    sketch_init(plain, &grid);
+    sketch_init(fast, &grid);
+    for (size_t i = 0; i < n; i++) sketch_add(plain, values[i]);
+    for (size_t at = 0, step; at < n; at += step) {
+      step = 1 + test_random(&random) % 700;
+      if (step > n - at) step = n - at;
+      sketch_add_many(fast, values + at, step);
+    }
+    assert_int_equal(fast->n, n);
+    assert_int_equal(fast->nan, plain->nan);
+    assert_int_equal(fast->pos_inf, plain->pos_inf);
+    assert_int_equal(fast->neg_inf, plain->neg_inf);
+    assert_int_equal(fast->finite, plain->finite);
+    assert_true(fast->min == plain->min && fast->max == plain->max);
+    sum_is_near(fast, plain);
+  }
+  mem_free(plain);
+  mem_free(fast);
+  mem_free(side);
+  mem_free(values);
+}
+
 static void merge_refuses(void **state) {
   double a[3] = {1, 2, 3}, b[3] = {1, 2, 4};
   struct sketch_grid ga, gb;
@@ -207,9 +247,9 @@ static void hostile_bytes(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(merging_in_any_order), cmocka_unit_test(merge_refuses),
-                                     cmocka_unit_test(quantiles_as_numpy),   cmocka_unit_test(bins_are_half_open),
-                                     cmocka_unit_test(odd_values),           cmocka_unit_test(binary_form),
-                                     cmocka_unit_test(hostile_bytes)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(merging_in_any_order), cmocka_unit_test(many_at_once),
+                                     cmocka_unit_test(merge_refuses),        cmocka_unit_test(quantiles_as_numpy),
+                                     cmocka_unit_test(bins_are_half_open),   cmocka_unit_test(odd_values),
+                                     cmocka_unit_test(binary_form),          cmocka_unit_test(hostile_bytes)};
   return cmocka_run_group_tests_name("sketch", tests, NULL, NULL);
 }
