@@ -5,6 +5,7 @@
 #include <libsmartcols/libsmartcols.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,8 +16,18 @@
 #define COLUMNS_MAX 24
 
 void cli_print_json(const struct cli *cli, const json_t *document) {
-  json_dumpf(document, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
-  fputc('\n', stdout);
+  char *text = json_dumps(document, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+  ORCH_ASSERT(text != NULL);
+  for (const char *c = text; *c != '\0'; c++) {
+    /* U+0080 to U+009F steer some terminals; JSON itself escapes only what is below U+0020. */
+    if (cli->terminal && (unsigned char)c[0] == 0xc2 && ((unsigned char)c[1] & 0xe0) == 0x80) {
+      printf("\\u00%02x", (unsigned)(unsigned char)*++c);
+    } else {
+      putchar(*c);
+    }
+  }
+  putchar('\n');
+  free(text); /* jansson's own allocation */
 }
 
 void cli_printf(const char *fmt, ...) {

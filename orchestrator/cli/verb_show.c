@@ -90,8 +90,9 @@ static void draw_all(struct cli *cli, const json_t *q) {
 static bool is_news(struct cli *cli, struct show *show, const json_t *q) {
   char digest[DIGEST_TEXT_SIZE];
   size_t i;
-  json_t *step, *states = json_array();
+  json_t *step, *states;
   if (!show->watching || cli->terminal) return true;
+  states = json_array();
   json_array_append(states, json_object_get(q, "state"));
   json_array_append(states, json_object_get(json_object_get(q, "gate"), "decisions"));
   json_array_foreach(json_object_get(q, "steps"), i, step) json_array_append(states, json_object_get(step, "state"));
