@@ -23,6 +23,7 @@
   V(versions)                                                                                                          \
   V(history)                                                                                                           \
   V(lineage)                                                                                                           \
+  V(rollback)                                                                                                          \
   V(hold)                                                                                                              \
   V(release)                                                                                                           \
   V(reviewers)                                                                                                         \

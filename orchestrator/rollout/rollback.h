@@ -14,7 +14,8 @@ struct rollback_request {
 };
 
 /* Begins or resumes the rollback, moves the pointer, runs the driver, records it. `*ret_answer` is rollback_begin()'s
- * document with "took_ms" and "state" added. Blocking. Killed at any point: calling it again carries on. */
+ * document with "took_ms", "state" and, for a dry run, "artifact_intact" added. Blocking. Killed at any point: calling
+ * it again carries on. */
 ORCH_MUST_CHECK bool rollback_run(struct db_sync *db, const struct rollout_options *options,
                                   const struct rollback_request *request, json_t **ret_answer, struct err *err);
 
