@@ -119,14 +119,12 @@ void attempt_gather(struct attempt *attempt) {
 }
 
 /* Metrics, profile and artifact of a step that ended well. */
-static bool take_output(struct attempt *attempt, json_t *result) {
+static bool take_output(struct attempt *attempt, json_t *result, char **ret_metrics) {
   CLEANUP(mem_free_p) char *folder = mem_printf("%s/output", attempt->folder);
-  json_t *metrics = NULL;
   CLEANUP(mem_free_p) char *profile = NULL;
   struct store_ref ref;
-  if (!metrics_read(folder, &metrics, &attempt->err)) return false;
-  if (metrics) json_object_set_new(result, "metrics", metrics);
-  if (!metrics && attempt->brief.role == BRIEF_EVALUATE)
+  if (!metrics_read(folder, ret_metrics, &attempt->err)) return false;
+  if (!*ret_metrics && attempt->brief.role == BRIEF_EVALUATE)
     return err_set(&attempt->err, ERR_INVALID, "an evaluation must write $ORCH_OUTPUT/metrics.json");
   if (!metrics_profile(folder, &profile, &attempt->err)) return false;
   if (profile) json_object_set_new(result, "profile", json_string(profile));
@@ -187,10 +185,21 @@ static void note_result(const struct attempt *attempt) {
   if (!write_file(path, text, &ignored)) return;
 }
 
+/* The metrics go in as the text they are. */
+static char *result_text(const json_t *result, const char *metrics) {
+  char *text = json_dumps(result, JSON_COMPACT);
+  ORCH_ASSERT(text != NULL);
+  if (!metrics || text[1] == '}') return text;
+  char *with = mem_printf("{\"metrics\":%s,%s", metrics, text + 1);
+  mem_free(text);
+  return with;
+}
+
 void attempt_collect(struct attempt *attempt) {
   json_t *result = json_object();
+  CLEANUP(mem_free_p) char *metrics = NULL;
   add_run(attempt, result);
-  bool fine = attempt->ending == ATTEMPT_GO_ON && !attempt->err.code && take_output(attempt, result);
+  bool fine = attempt->ending == ATTEMPT_GO_ON && !attempt->err.code && take_output(attempt, result, &metrics);
   if (json_object_size(attempt->snapshots)) json_object_set(result, "snapshots", attempt->snapshots);
   if (!fine) {
     json_object_del(result, "profile");
@@ -198,9 +207,8 @@ void attempt_collect(struct attempt *attempt) {
   }
   seal_log(attempt, result, fine);
   attempt->state = state_of(attempt, fine);
-  attempt->result = json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  attempt->result = result_text(result, fine ? metrics : NULL);
   json_decref(result);
-  if (!attempt->result) attempt->result = mem_strdup("{}");
   note_result(attempt);
 }
 

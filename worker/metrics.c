@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -59,7 +60,7 @@ static bool check_value(struct check *check, const char *key, json_t *value, uns
   return true;
 }
 
-bool metrics_parse(const char *text, size_t len, json_t **ret, struct err *err) {
+bool metrics_check(const char *text, size_t len, struct err *err) {
   json_error_t where;
   json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
   if (!root) {
@@ -69,15 +70,11 @@ bool metrics_parse(const char *text, size_t len, json_t **ret, struct err *err) 
   struct check check = {.err = err};
   bool fine = json_is_object(root) ? check_value(&check, "", root, 0)
                                    : err_set(err, ERR_INVALID, "metrics.json must hold a map of numbers");
-  if (!fine) {
-    json_decref(root);
-    return false;
-  }
-  *ret = root;
-  return true;
+  json_decref(root);
+  return fine;
 }
 
-bool metrics_read(const char *folder, json_t **ret, struct err *err) {
+bool metrics_read(const char *folder, char **ret, struct err *err) {
   bool absent;
   CLEANUP(close_fd) int fd = open_file(folder, "metrics.json", &absent, err);
   if (absent) *ret = NULL;
@@ -93,7 +90,10 @@ bool metrics_read(const char *folder, json_t **ret, struct err *err) {
     if (len > METRICS_BYTES_MAX)
       return err_set(err, ERR_LIMIT, "metrics.json is larger than %d bytes", METRICS_BYTES_MAX);
   }
-  return metrics_parse(text, len, ret, err);
+  if (!metrics_check(text, len, err)) return false;
+  *ret = text;
+  text = NULL;
+  return true;
 }
 
 static bool feed_all(struct profile_csv *csv, int fd, struct err *err) {

@@ -3,8 +3,8 @@
 #ifndef ORCH_WORKER_METRICS_H
 #define ORCH_WORKER_METRICS_H
 
-#include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/error.h"
 
@@ -13,11 +13,12 @@
 #define METRICS_DEPTH_MAX 6
 #define METRICS_NAME_MAX 200
 
-/* Reads FOLDER/metrics.json: an object of finite numbers and of such objects. *ret is NULL when there is no such file.
- * ERR_INVALID names the key or the line; ERR_LIMIT. json_decref() the result. */
-ORCH_MUST_CHECK bool metrics_read(const char *folder, json_t **ret, struct err *err);
-/* The same on text. */
-ORCH_MUST_CHECK bool metrics_parse(const char *text, size_t len, json_t **ret, struct err *err);
+/* Reads FOLDER/metrics.json: an object of finite numbers and of such objects. *ret is its text as it stands there, so
+ * that no digit is lost or added on the way, or NULL when there is no such file; mem_free() it. ERR_INVALID names the
+ * key or the line; ERR_LIMIT. */
+ORCH_MUST_CHECK bool metrics_read(const char *folder, char **ret, struct err *err);
+/* The rules alone. */
+ORCH_MUST_CHECK bool metrics_check(const char *text, size_t len, struct err *err);
 
 /* Turns FOLDER/profile.csv into the profile's binary form, as base64. *ret is NULL when there is no such file;
  * mem_free() it. Errors name the line. */

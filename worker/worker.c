@@ -140,8 +140,19 @@ static void sweep(const char *folder) {
   if (count) log_event(LOG_INFO, "worker.leftovers_removed", LOG_I("attempts", count));
 }
 
+/* The folders above `folder`, where they are missing; what goes wrong is said when `folder` itself cannot be made. */
+static void make_parents(const char *folder) {
+  CLEANUP(mem_free_p) char *path = mem_strdup(folder);
+  for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    if (*path) (void)mkdir(path, 0750);
+    *slash = '/';
+  }
+}
+
 static bool open_work_folder(struct worker *worker, struct err *err) {
   const char *folder = worker->options->work_folder;
+  make_parents(folder);
   if (mkdir(folder, 0750) != 0 && errno != EEXIST) return err_errno(err, errno, "cannot make the folder %s", folder);
   worker->work_folder = realpath(folder, NULL);
   if (!worker->work_folder) return err_errno(err, errno, "cannot use the folder %s", folder);

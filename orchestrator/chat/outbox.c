@@ -10,7 +10,7 @@
 
 #define CONCURRENCY 8
 #define POLL_MS 5000
-#define LEASE_MS 120000
+#define LEASE_MS 30000 /* how long a killed server delays what it held */
 #define SOON_MS 50
 
 static const char *const end_names[OUTBOX_ENDS] = {"delivered", "retried", "dead"};
@@ -109,6 +109,7 @@ static void start_delivery(struct outbox *outbox, const struct db_result *rows, 
   *delivery = (struct delivery){.magic = DELIVERY_MAGIC,
                                 .outbox = outbox,
                                 .next = outbox->deliveries,
+                                .started_us = clock_mono_us(),
                                 .id = db_get_i64(rows, row, db_column(rows, "id"), 0),
                                 .lease = db_get_i64(rows, row, db_column(rows, "lease"), 0),
                                 .attempt = (int)db_get_i64(rows, row, db_column(rows, "attempt"), 0),

@@ -41,6 +41,7 @@ struct delivery {
   struct delivery *next, *prev;
   int64_t id, lease;
   int attempt;
+  int64_t started_us;
   bool webhook;
   json_t *endpoint, *event, *messages;
 

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "base/mem.h"
@@ -158,6 +159,8 @@ void cli_table_print(struct cli_table *table, const char *if_empty);
 /* --- help --- */
 void cli_help_all(struct cli *cli, FILE *out);
 void cli_help_verb(struct cli *cli, const struct cli_verb *verb, FILE *out);
+/* The manual page's source, for scdoc. */
+void cli_help_scdoc(FILE *out);
 const char *cli_group_title(enum cli_group group); /* NULL after the last */
 
 #endif

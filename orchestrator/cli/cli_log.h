@@ -5,11 +5,10 @@
 #include "base/log.h"
 #include "cli/cli.h"
 
-#define CLI_LOG_OPTIONS                                                                                                \
-  {"log-level", 0, "LEVEL", "least that is logged: debug, info, warn or error (info)"}, {                              \
-    "log-json", 0, NULL, "log JSON objects instead of key=value lines"                                                 \
-  }
+#define CLI_LOG_OPTION                                                                                                 \
+  { "log-level", 0, "LEVEL", "least that is logged: debug, info, warn or error (info)" }
 
+/* Takes the level from CLI_LOG_OPTION; --json means JSON lines. */
 static inline bool cli_log_options(struct cli *cli, struct err *err) {
   const char *name = cli_opt(cli, "log-level");
   enum log_level level = LOG_INFO;
@@ -17,7 +16,7 @@ static inline bool cli_log_options(struct cli *cli, struct err *err) {
     return err_set(err, ERR_USAGE, "--log-level is '%.40s', expected debug, info, warn or error", name);
   }
   log_set_level(level);
-  log_set_json(cli_flag(cli, "log-json"));
+  log_set_json(cli->json);
   return true;
 }
 

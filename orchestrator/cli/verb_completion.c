@@ -8,6 +8,10 @@ static void print_options(const struct cli_option *options) {
   for (; options != NULL && options->name != NULL; options++) printf(" --%s", options->name);
 }
 
+static void print_verbs(void) {
+  for (const struct cli_verb *const *verb = cli_verbs; *verb != NULL; verb++) printf(" %s", (*verb)->name);
+}
+
 static bool completion_run(struct cli *cli, struct err *err) {
   if (strcmp(cli->argv[0], "bash") != 0) {
     return err_set(err, ERR_USAGE, "no completion for '%s'; known is: bash", cli_safe(cli, cli->argv[0]));
@@ -21,18 +25,17 @@ static bool completion_run(struct cli *cli, struct err *err) {
          "  local options='");
   print_options(cli_globals);
   printf("'\n  if [ -z \"$verb\" ]; then\n    options+='");
-  for (const struct cli_verb *const *verb = cli_verbs; *verb != NULL; verb++) printf(" %s", (*verb)->name);
+  print_verbs();
   printf("'\n  fi\n  case $verb in\n");
   for (const struct cli_verb *const *verb = cli_verbs; *verb != NULL; verb++) {
-    if ((*verb)->options == NULL) continue;
+    bool takes_verbs = strcmp((*verb)->name, "help") == 0;
+    if ((*verb)->options == NULL && !takes_verbs) continue;
     printf("    %s) options+='", (*verb)->name);
     print_options((*verb)->options);
+    if (takes_verbs) print_verbs();
     printf("' ;;\n");
   }
-  printf("    help) options+=' ");
-  for (const struct cli_verb *const *verb = cli_verbs; *verb != NULL; verb++) printf(" %s", (*verb)->name);
-  printf("' ;;\n"
-         "  esac\n"
+  printf("  esac\n"
          "  mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$cur\")\n"
          "}\n"
          "complete -o default -F _orch orch\n");

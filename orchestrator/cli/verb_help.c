@@ -2,6 +2,10 @@
 #include "cli/verbs.h"
 
 static bool help_run(struct cli *cli, struct err *err) {
+  if (cli_flag(cli, "scdoc")) {
+    cli_help_scdoc(stdout);
+    return true;
+  }
   if (cli->argc == 0) {
     cli_help_all(cli, stdout);
     return true;
@@ -15,6 +19,8 @@ static bool help_run(struct cli *cli, struct err *err) {
   return true;
 }
 
+static const struct cli_option options[] = {{"scdoc", 0, NULL, "print the manual page's source for scdoc"}, {0}};
+
 const struct cli_verb verb_help = {
     .name = "help",
     .group = CLI_GROUP_ABOUT,
@@ -22,7 +28,8 @@ const struct cli_verb verb_help = {
     .usage = "help [COMMAND]",
     .help = "Without a word it lists every command. With one it shows that command's\n"
             "options and examples, as 'orch COMMAND --help' does.",
-    .examples = "orch help\norch help rollback",
+    .examples = "orch help\norch help show\norch help --scdoc | scdoc > orch.1",
+    .options = options,
     .max_args = 1,
     .run = help_run,
 };

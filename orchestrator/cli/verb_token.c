@@ -22,12 +22,17 @@ static void make_token(char out[64]) {
   explicit_bzero(text, sizeof text);
 }
 
+/* Several --scope, each one word or several with commas between. */
 static bool scopes_array(struct cli *cli, struct strbuf *out, struct err *err) {
-  const char *scopes[SCOPES_MAX];
+  const char *scopes[SCOPES_MAX], *given;
   size_t count = 0;
-  for (const char *scope; (scope = cli_opt_nth(cli, "scope", count)) != NULL; count++) {
-    if (count == SCOPES_MAX) return err_set(err, ERR_USAGE, "more than %d scopes", SCOPES_MAX);
-    scopes[count] = scope;
+  for (size_t nth = 0; (given = cli_opt_nth(cli, "scope", nth)) != NULL; nth++) {
+    for (size_t len; *given != '\0'; given += len + (given[len] == ',')) {
+      len = strcspn(given, ",");
+      if (len == 0) continue;
+      if (count == SCOPES_MAX) return err_set(err, ERR_USAGE, "more than %d scopes", SCOPES_MAX);
+      scopes[count++] = arena_strndup(&cli->arena, given, len);
+    }
   }
   if (count == 0) {
     err_set(err, ERR_USAGE, "a token needs at least one scope");
@@ -129,7 +134,7 @@ static bool token_run(struct cli *cli, struct err *err) {
 }
 
 static const struct cli_option options[] = {
-    {"scope", 's', "SCOPE", "what it may do; may be given several times"},
+    {"scope", 's', "SCOPE", "what it may do; several with commas, or given several times"},
     {"reviewer", 'r', "NAME", "the person it speaks for; required for the scope decide"},
     {0},
 };
@@ -138,13 +143,13 @@ const struct cli_verb verb_token = {
     .name = "token",
     .group = CLI_GROUP_ADMIN,
     .summary = "Make, list and revoke bearer tokens",
-    .usage = "token create NAME --scope SCOPE... [--reviewer NAME] | list | revoke NAME",
+    .usage = "token create NAME --scope SCOPE[,SCOPE...] [--reviewer NAME] | list | revoke NAME",
     .help = "A token is printed once and stored as a hash. Scopes: signal (send signals),\n"
             "observe (send observations), read, propose, decide (approve and reject: needs\n"
             "--reviewer), operate (cancel, hold, release, rollback), work (fetch and store\n"
             "artifacts), admin (all of these).",
     .examples = "orch token create alertmanager --scope signal\n"
-                "orch token create dana --scope decide --scope read --reviewer dana\n"
+                "orch token create dana --scope decide,read --reviewer dana\n"
                 "orch token revoke alertmanager",
     .options = options,
     .min_args = 1,

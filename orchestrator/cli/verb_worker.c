@@ -87,7 +87,7 @@ static const struct cli_option options[] = {
     {"poll", 0, "TIME", "how often to look without a wake-up (5s)"},
     {"lease", 0, "TIME", "how long a silent worker keeps its jobs (30s)"},
     {"stop", 0, "TIME", "how long SIGTERM waits for running steps (10s)"},
-    CLI_LOG_OPTIONS,
+    CLI_LOG_OPTION,
     {0},
 };
 
@@ -101,7 +101,8 @@ const struct cli_verb verb_worker = {
             "of workers may run, on any number of machines that share the store.\n"
             "\n"
             "SIGTERM ends it gracefully: steps get the time of --stop to finish, then jobs\n"
-            "are handed back without costing an attempt. A second signal ends it at once.",
+            "are handed back without costing an attempt. A second signal ends it at once. Log\n"
+            "lines go to stderr, with --json as JSON objects.",
     .examples = "orch worker\norch worker --slots 4 --label cpu-large --memory 32GiB",
     .options = options,
     .run = worker_run,

@@ -147,7 +147,10 @@ int64_t world_metric(struct world *world, const char *line) {
   chat_routes_metrics(world->serve.chat, &text);
   outbox_metrics(world->outbox, &text);
   const char *at = strstr(strbuf_text(&text), line);
-  if (at == NULL) fail_msg("no metric %s", line);
+  if (at == NULL) {
+    fail_msg("no metric %s", line);
+    return -1;
+  }
   return strtoll(at + strlen(line), NULL, 10);
 }
 
