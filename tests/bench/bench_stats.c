@@ -1,0 +1,146 @@
+/* Statistics in numbers: values sketched, columns decided, NDJSON rows judged and windows evaluated, each the median of
+ * seven rounds, single-threaded and from memory. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "stats/decide.h"
+#include "stats/profile.h"
+#include "trigger/observe.h"
+#include "trigger/window_eval.h"
+
+#define ROUNDS 7
+#define VALUES 1000000
+#define COLUMNS 20
+#define WINDOW 500
+
+static struct {
+  double *values;
+  struct sketch_grid grid;
+  struct sketch ref[COLUMNS], now[COLUMNS];
+  struct strbuf body, profile, spec;
+  int rows;
+} t;
+
+static int compare(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static uint64_t random_u64(uint64_t *state) {
+  *state = *state * 6364136223846793005u + 1442695040888963407u;
+  return *state >> 11;
+}
+
+static void make_values(void) {
+  uint64_t state = 7;
+  double *sorted = mem_calloc(VALUES, sizeof *sorted);
+  t.values = mem_calloc(VALUES, sizeof *t.values);
+  for (size_t i = 0; i < VALUES; i++) {
+    t.values[i] = 0; /* a sum of four: a bell */
+    for (int j = 0; j < 4; j++) t.values[i] += (double)random_u64(&state) / 9007199254740992.0;
+    sorted[i] = t.values[i];
+  }
+  qsort(sorted, VALUES, sizeof *sorted, compare);
+  sketch_grid_init(&t.grid, sorted, VALUES);
+  mem_free(sorted);
+}
+
+static void make_rows(void) {
+  struct profile profile = {.rows = VALUES, .n_columns = COLUMNS};
+  profile.columns = mem_calloc(COLUMNS, sizeof profile.columns[0]);
+  strbuf_init(&t.body, OBSERVE_BODY_MAX);
+  strbuf_init(&t.profile, PROFILE_ENCODED_MAX);
+  strbuf_init(&t.spec, 10000);
+  strbuf_puts(&t.spec, "{\"name\":\"bench\",\"columns\":[");
+  for (int c = 0; c < COLUMNS; c++) {
+    snprintf(profile.columns[c].name, sizeof profile.columns[c].name, "column_%d", c);
+    profile.columns[c].sketch = t.ref[c];
+    strbuf_printf(&t.spec, "%s\"column_%d\"", c ? "," : "", c);
+  }
+  strbuf_puts(&t.spec, "]}");
+  for (; t.body.len < OBSERVE_BODY_MAX * 3 / 4; t.rows++)
+    for (int c = 0; c < COLUMNS; c++)
+      strbuf_printf(&t.body, "%s\"column_%d\":%.4f%s", c ? "," : "{", c, t.values[(t.rows * COLUMNS + c) % VALUES],
+                    c + 1 == COLUMNS ? "}\n" : "");
+  profile_encode(&profile, &t.profile);
+  mem_free(profile.columns);
+}
+
+/* Each returns how much it did. */
+static double sketch_values(void) {
+  for (int c = 0; c < COLUMNS; c++) sketch_init(&t.ref[c], &t.grid);
+  for (size_t at = 0; at < VALUES; at += 1000)
+    for (int c = 0; c < COLUMNS; c++) sketch_add_many(&t.ref[c], t.values + at, 1000);
+  return (double)VALUES * COLUMNS;
+}
+
+static double decide_columns(void) {
+  struct drift_rule rule = DRIFT_RULE_DEFAULT;
+  struct drift_column said;
+  for (int i = 0; i < 500; i++)
+    for (int c = 0; c < COLUMNS; c++) drift_decide_column(&rule, &t.ref[c], &t.now[c], NULL, 0, 0, &said);
+  return 500;
+}
+
+static double judge_rows(void) {
+  struct observe_batch batch;
+  struct err err;
+  ORCH_ASSERT(observe_parse(&batch, t.body.data, t.body.len, &err) && batch.rows == t.rows);
+  observe_fini(&batch);
+  return t.rows;
+}
+
+static double evaluate_rows(void) {
+  struct err err;
+  struct window_task task = {.monitor = strbuf_text(&t.spec),
+                             .profile = t.profile.data,
+                             .profile_len = t.profile.len,
+                             .champion = 1,
+                             .to_row = t.rows};
+  struct window_eval *eval = window_eval_new(&task, &err);
+  char *result, *signals;
+  ORCH_ASSERT(eval != NULL);
+  window_eval_add(eval, 0, t.body.data, t.body.len);
+  ORCH_ASSERT(window_eval_finish(eval, &result, &signals, &err));
+  mem_free(result);
+  mem_free(signals);
+  window_eval_free(eval);
+  return t.rows;
+}
+
+/* Amount per second, the median of the rounds. */
+static double measure(double (*work)(void)) {
+  double rates[ROUNDS];
+  for (int i = 0; i < ROUNDS; i++) {
+    int64_t start_us = clock_mono_us();
+    double amount = work();
+    rates[i] = amount * 1e6 / (double)(clock_mono_us() - start_us);
+  }
+  qsort(rates, ROUNDS, sizeof rates[0], compare);
+  return rates[ROUNDS / 2];
+}
+
+int main(void) {
+  struct utsname machine;
+  uname(&machine);
+  make_values();
+  printf("statistics on %s (%s), median of %d rounds\n", machine.nodename, machine.machine, ROUNDS);
+  printf("sketch ingest, %d columns:        %8.1f million values/s\n", COLUMNS, measure(sketch_values) / 1e6);
+  for (int c = 0; c < COLUMNS; c++) {
+    sketch_init(&t.now[c], &t.grid);
+    for (int i = 0; i < WINDOW; i++) sketch_add(&t.now[c], t.values[i * 7 + c] + 0.02 * c);
+  }
+  printf("all measures on %d columns:       %8.1f us\n", COLUMNS, 1e6 / measure(decide_columns));
+  make_rows();
+  printf("NDJSON judged, %d columns:        %8.0f rows/s\n", COLUMNS, measure(judge_rows));
+  printf("rows through a window, %d columns:%8.0f rows/s\n", COLUMNS, measure(evaluate_rows));
+  mem_free(t.values);
+  strbuf_fini(&t.body);
+  strbuf_fini(&t.profile);
+  strbuf_fini(&t.spec);
+  return 0;
+}
