@@ -319,10 +319,10 @@ void slack_evidence_outcome(const json_t *data, struct strbuf *out) {
     const char *state, *words;
     bool explained; /* the reason is not among the votes */
   } outcomes[] = {{"approved", ":white_check_mark: *Approved*", false},
-                  {"rejected", ":no_entry: *Rejected*: not promoted", false},
-                  {"expired", ":hourglass: *Expired*: not promoted", false},
-                  {"superseded", ":arrows_counterclockwise: *Superseded*: not promoted", true},
-                  {"withdrawn", ":wastebasket: *Withdrawn*: not promoted", true}};
+                  {"rejected", ":no_entry: *Rejected*, not promoted", false},
+                  {"expired", ":hourglass: *Expired*, not promoted", false},
+                  {"superseded", ":arrows_counterclockwise: *Superseded*, not promoted", true},
+                  {"withdrawn", ":wastebasket: *Withdrawn*, not promoted", true}};
   const char *state = state_of(data), *words = "*Closed*";
   bool explained = true;
   for (size_t i = 0; state != NULL && i < ARRAY_LEN(outcomes); i++) {

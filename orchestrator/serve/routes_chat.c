@@ -298,8 +298,8 @@ static void handle_interaction(struct http_request *req, void *ctx) {
   struct err err = {0};
   enum sign_verdict verdict = verify(req, &err);
   if (verdict != SIGN_OK) {
-    bool unset = verdict == SIGN_NO_SECRET;
-    chat_reject_signature(routes, CHAT_SLACK, req, verdict, unset ? err.text : "check " SLACK_API_SIGNING_ENV);
+    const char *hint = verdict == SIGN_MISMATCH ? "check " SLACK_API_SIGNING_ENV : NULL;
+    chat_reject_signature(routes, CHAT_SLACK, req, verdict, verdict == SIGN_NO_SECRET ? err.text : hint);
     return;
   }
   struct interaction *it = mem_alloc(sizeof *it);

@@ -16,7 +16,8 @@ Driving it (each prints one JSON document; exit 0 when it worked, 1 when not):
 
     fake_slack.py messages --url http://127.0.0.1:8099           all messages, ephemerals and modals, newest last
     fake_slack.py wait --url U [--count 1] [--contains TEXT] [--without-buttons] [--ephemeral] [--timeout 30]
-    fake_slack.py press --url U --team T0001 --user U0001 --button approve [--message -1|TS]
+    fake_slack.py press --url U --team T0001 --user U0001 --button approve [--message INDEX|TS]
+        presses the newest message that has this button, or the one given
         [--user-team T9] [--wrong-secret] [--age 400] [--repeat 2] [--org E1] [--stale-value TEXT]
     fake_slack.py press --url U --team T0001 --user U0001 --button reject --comment "why"
         presses, waits for the modal (views.open), and sends it with the comment
@@ -157,7 +158,15 @@ def check_view(view):
         need("submit" in view, "invalid_arguments", "a modal with inputs needs submit")
 
 
+SYMBOLS = {"white_check_mark": "\u2714", "x": "\u2718", "no_entry": "\u2718", "hourglass": "\u231b", "rocket": "\u25b2",
+           "rewind": "\u25c0\u25c0", "warning": "\u26a0", "rotating_light": "\u26a0", "memo": "\u270e",
+           "arrows_counterclockwise": "\u21bb", "pause_button": "\u2016", "arrow_forward": "\u25b6",
+           "wastebasket": "\u2718"}
+
+
 def plain(text):
+    text = re.sub(r":([a-z_]+):", lambda match: SYMBOLS.get(match.group(1), match.group(0)), text)
+    text = re.sub(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])", r"\1", text).replace("```", "").replace("`", "")
     text = re.sub(r"<!date\^[^|>]*\|([^>]*)>", r"\1", text)
     text = re.sub(r"<(https?://[^|>]*)\|([^>]*)>", r"\2 (\1)", text)
     for entity, char in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
@@ -271,6 +280,8 @@ class Workspace:
             except OSError as error:
                 status, text = 0, str(error)
             took_ms = round((time.monotonic() - started) * 1000, 1)
+            if not self.options.quiet:
+                print("    answered %s in %s ms%s" % (status, took_ms, ": " + text if text else ""), flush=True)
             answers.append({"status": status, "body": text, "took_ms": took_ms, "in_time": took_ms < 3000})
         return answers
 
@@ -281,9 +292,14 @@ class Workspace:
                 "team": None if org else {"id": team, "domain": "local"},
                 "enterprise": {"id": org, "name": "Local"} if org else None, "is_enterprise_install": bool(org)}
 
+    def newest_with(self, button):
+        return next((m for m in reversed(self.messages) for b in m["body"].get("blocks", []) if b["type"] == "actions"
+                     for e in b["elements"] if e["action_id"].endswith(button)), None)
+
     def press(self, ask):
         with self.lock:
-            message = self.find(ask.get("message", -1))
+            message = self.newest_with(ask["button"]) if ask.get("message") is None else self.find(ask["message"])
+            message = message or self.find(-1)
             need(message, "no_message", "there is no such message")
             buttons = [e for b in message["body"].get("blocks", []) if b["type"] == "actions" for e in b["elements"]]
             button = next((e for e in buttons if e["action_id"].endswith(ask["button"])), None)
