@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #define CLI_VERBS(V)                                                                                                   \
+  V(serve)                                                                                                             \
   V(status)                                                                                                            \
   V(worker)                                                                                                            \
   V(migrate)                                                                                                           \

@@ -96,6 +96,7 @@ static bool is_over(const struct http_conn *conn, int64_t now_us, unsigned limit
 static void check_deadline(struct http_conn *conn, int64_t now_us) {
   static const struct http_refusal slow_head = {408, "timeout", "the request's head took too long"};
   static const struct http_refusal slow_body = {408, "timeout", "the request's body took too long"};
+  static const struct http_refusal cut_body = {400, "bad_request", "the request's body ends early"};
   struct http_server *server = conn->server;
   const struct http_options *options = &server->options;
   const struct http_refusal *given_up;
@@ -111,13 +112,18 @@ static void check_deadline(struct http_conn *conn, int64_t now_us) {
     http_conn_end(conn);
     return;
   case HTTP_PHASE_IDLE:
-    if (!server->stopping && !is_over(conn, now_us, options->idle_timeout_ms)) return;
+    if (!server->stopping && !is_over(conn, now_us, options->idle_timeout_ms) && !http_conn_at_end(conn)) return;
     http_conn_end(conn);
     return;
   case HTTP_PHASE_BODY:
     given_up = conn->request ? &CONTAINER_OF(conn->request, struct http_own, req)->given_up : NULL;
     if (given_up && given_up->status != 0 && is_over(conn, now_us, HTTP_DRAIN_MAX_MS)) {
       http_conn_refuse(conn, given_up); /* no use in waiting for the rest of what was refused */
+      http_conn_end(conn);
+      return;
+    }
+    if (http_conn_at_end(conn)) {
+      http_conn_refuse(conn, &cut_body);
       http_conn_end(conn);
       return;
     }

@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -206,6 +207,16 @@ static bool wait_for_more(struct http_conn *conn) {
   return uv_poll_start(&conn->poll, UV_READABLE, on_readable) == 0;
 }
 
+bool http_conn_at_end(const struct http_conn *conn) {
+  char byte;
+  return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static bool has_hung_up(const struct http_conn *conn) {
+  struct pollfd pfd = {.fd = conn->fd, .events = POLLRDHUP};
+  return poll(&pfd, 1, 0) == 1 && (pfd.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 void http_conn_look(struct http_conn *conn) {
   struct http_server *server = conn->server;
   struct http_refusal refusal;
@@ -222,6 +233,11 @@ void http_conn_look(struct http_conn *conn) {
      * sweep looks again at the latter. */
     bool stale = !again && (size_t)n == conn->peeked;
     if (!again) conn->peeked = (size_t)n;
+    if (stale && has_hung_up(conn)) {
+      static const struct http_refusal cut = {400, "bad_request", "the request's head ends early"};
+      refuse_and_end(conn, &cut);
+      return;
+    }
     if (stale && conn->polling)
       uv_poll_stop(&conn->poll);
     else if (!wait_for_more(conn))

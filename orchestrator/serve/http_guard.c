@@ -160,8 +160,10 @@ static bool check_target(const struct http_head *head, struct http_refusal *refu
 }
 
 static bool check_start_line(const struct http_head *head, struct http_refusal *refusal) {
-  if (head->method_len > 16 || !is_token(head->method, head->method_len))
-    return refuse(refusal, 400, "bad_request", "the method is malformed");
+  bool good = head->method_len >= 1 && head->method_len <= 16;
+  for (size_t i = 0; good && i < head->method_len; i++)
+    good = (head->method[i] >= 'A' && head->method[i] <= 'Z') || head->method[i] == '-';
+  if (!good) return refuse(refusal, 400, "bad_request", "the method is malformed");
   if (head->version_len != 8 || memcmp(head->version, "HTTP/", 5) != 0)
     return refuse(refusal, 400, "bad_request", "the request line is not 'METHOD target HTTP/1.1'");
   if (memcmp(head->version, "HTTP/1.1", 8) != 0 && memcmp(head->version, "HTTP/1.0", 8) != 0)

@@ -124,6 +124,9 @@ void http_listen_resume(struct http_server *server); /* after descriptors had ru
 void http_conn_look(struct http_conn *conn);
 void http_conn_start(struct http_conn *conn, enum http_phase phase);
 void http_conn_free(struct http_conn *conn);
+/* The client has closed its side and everything it sent was read. The library, which is told of each event once, misses
+ * that when the end came together with the last bytes. */
+bool http_conn_at_end(const struct http_conn *conn);
 /* Ends it from our side: what is not the library's is closed, what is the library's is shut down. */
 void http_conn_end(struct http_conn *conn);
 /* Writes a refusal past the library; only while no answer is under way. */

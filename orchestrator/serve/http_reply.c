@@ -161,8 +161,12 @@ void http_problem_err(struct http_request *req, const struct err *err) {
   int status = err_http_status(err->code);
   bool ours = err->code == ERR_NONE || err->code == ERR_INTERNAL || err->code == ERR_DB || err->code == ERR_IO;
   if (status < 400) status = 500;
+  if (err->code == ERR_DB_DOWN) { /* where the database is, is nobody's business here */
+    http_reply_header(req, "Retry-After", "2");
+    http_problem(req, status, err_code_name(err->code), "the database cannot be reached", "GET /readyz says why");
+    return;
+  }
   if (!ours) {
-    if (status == 503) http_reply_header(req, "Retry-After", "2");
     http_problem(req, status, err_code_name(err->code), err->text, err->hint);
     return;
   }

@@ -1,0 +1,22 @@
+/* What runs beside HTTP in a server: each flow is started once the database has this binary's schema, woken by NOTIFY,
+ * and stopped gracefully. Adding one is a line in flows.c. */
+#ifndef ORCH_SERVE_FLOWS_H
+#define ORCH_SERVE_FLOWS_H
+
+#include "base/strbuf.h"
+#include "serve/serve.h"
+
+struct flow {
+  const char *name;
+  void *(*start)(struct serve *serve);                             /* never fails */
+  void (*wake)(void *self);                                        /* a hint that something may be due */
+  void (*stop)(void *self, void (*stopped)(void *arg), void *arg); /* gives leases back, frees itself */
+  void (*metrics)(const void *self, struct strbuf *out);           /* may be NULL */
+};
+extern const struct flow *const flows[]; /* ends with NULL */
+#define FLOWS_MAX 8
+
+extern const struct flow flow_duties;
+extern const struct flow flow_windows;
+
+#endif
