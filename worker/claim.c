@@ -29,6 +29,7 @@ void worker_slot_clear(struct slot *slot, bool keep_log) {
   attempt_free(slot->attempt, keep_log);
   slot->attempt = NULL;
   slot->handing_in = slot->rejected = slot->progress_due = false;
+  worker_idle_later(slot->worker);
 }
 
 void worker_add_held(const struct worker *worker, bool leases, struct strbuf *out) {

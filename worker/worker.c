@@ -81,7 +81,8 @@ void worker_close(struct worker *worker) {
   uv_handle_t *handles[] = {(uv_handle_t *)&worker->beat_timer,     (uv_handle_t *)&worker->guard_timer,
                             (uv_handle_t *)&worker->poll_timer,     (uv_handle_t *)&worker->recheck_timer,
                             (uv_handle_t *)&worker->progress_timer, (uv_handle_t *)&worker->stop_timer,
-                            (uv_handle_t *)&worker->signal_term,    (uv_handle_t *)&worker->signal_int};
+                            (uv_handle_t *)&worker->idle_timer,     (uv_handle_t *)&worker->signal_term,
+                            (uv_handle_t *)&worker->signal_int};
   for (size_t i = 0; i < ARRAY_LEN(handles); i++) close_handle(handles[i]);
   db_forget(&worker->beat_request);
   db_forget(&worker->exchange_request);
@@ -113,12 +114,19 @@ static void notified(void *arg, const char *channel, const char *payload) {
 static void poll_due(uv_timer_t *timer) {
   struct worker *worker = timer->data;
   look(worker);
-  malloc_trim(0);
   uv_timer_start(timer, poll_due, (uint64_t)clock_jitter_ms(worker->poll_ms, 0.2), 0);
 }
 
 static void listen_changed(void *arg, enum db_listen_state state) {
   log_event(LOG_INFO, "worker.wakeups", LOG_S("state", db_listen_state_name(state)));
+}
+
+static void is_idle(uv_timer_t *timer) {
+  if (worker_running(timer->data) == 0) mem_trim();
+}
+
+void worker_idle_later(struct worker *worker) {
+  if (!worker->closing) uv_timer_start(&worker->idle_timer, is_idle, WORKER_IDLE_MS, 0);
 }
 
 /* ---- starting ---- */
@@ -150,10 +158,20 @@ static void make_parents(const char *folder) {
   }
 }
 
+static bool make_folders(const char *folder, struct err *err) {
+  CLEANUP(mem_free_p) char *path = mem_strdup(folder);
+  for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+    if (slash) *slash = 0;
+    if (mkdir(path, 0750) != 0 && errno != EEXIST) return err_errno(err, errno, "cannot make the folder %s", path);
+    if (!slash) return true;
+    *slash = '/';
+  }
+}
+
 static bool open_work_folder(struct worker *worker, struct err *err) {
   const char *folder = worker->options->work_folder;
   make_parents(folder);
-  if (mkdir(folder, 0750) != 0 && errno != EEXIST) return err_errno(err, errno, "cannot make the folder %s", folder);
+  if (!*folder || !make_folders(folder, err)) return *folder ? false : err_set(err, ERR_USAGE, "no folder to work in");
   worker->work_folder = realpath(folder, NULL);
   if (!worker->work_folder) return err_errno(err, errno, "cannot use the folder %s", folder);
   CLEANUP(mem_free_p) char *lock = mem_printf("%s/lock", worker->work_folder);
@@ -193,8 +211,8 @@ static void init_host(struct worker *worker) {
 }
 
 static void init_loop(struct worker *worker) {
-  uv_timer_t *timers[] = {&worker->beat_timer,    &worker->guard_timer,    &worker->poll_timer,
-                          &worker->recheck_timer, &worker->progress_timer, &worker->stop_timer};
+  uv_timer_t *timers[] = {&worker->beat_timer,     &worker->guard_timer, &worker->poll_timer, &worker->recheck_timer,
+                          &worker->progress_timer, &worker->stop_timer,  &worker->idle_timer};
   for (size_t i = 0; i < ARRAY_LEN(timers); i++) {
     ORCH_ASSERT(uv_timer_init(&worker->loop, timers[i]) == 0);
     timers[i]->data = worker;
@@ -266,6 +284,7 @@ int worker_main(const struct worker_options *options) {
   init_sizes(worker);
   init_host(worker);
   init_loop(worker);
+  worker_idle_later(worker);
   log_event(LOG_INFO, "worker.started", LOG_S("name", worker->name), LOG_I("slots", worker->slot_count));
   worker_beat(worker);
   uv_run(&worker->loop, UV_RUN_DEFAULT);

@@ -21,6 +21,7 @@
 #define WORKER_MAGIC 0x776f726bu
 #define WORKER_SLOTS_MAX 256
 #define WORKER_PROGRESS_MS 1000 /* between two reports of one job */
+#define WORKER_IDLE_MS 1000     /* without a job: time to give memory back */
 #define WORKER_RECHECK_MS 5     /* after a wake-up: the database sends at most one in 4 ms */
 
 struct slot {
@@ -58,12 +59,13 @@ struct worker {
   bool resume_due; /* an answer was lost: the database may think that we hold more than we do */
   bool beating;    /* register, heartbeat, resume or leave is in flight */
   bool stopping, leaving, closing;
+  bool trim_due;  /* something was done since memory was last given back */
   unsigned asked; /* slots asked for in the exchange under way */
   int64_t beat_sent_us, beat_ok_us;
   unsigned signals;
   int exit_code;
   struct db_request exchange_request, beat_request;
-  uv_timer_t beat_timer, guard_timer, poll_timer, recheck_timer, progress_timer, stop_timer;
+  uv_timer_t beat_timer, guard_timer, poll_timer, recheck_timer, progress_timer, stop_timer, idle_timer;
   uv_signal_t signal_term, signal_int;
 };
 
@@ -87,6 +89,7 @@ void worker_leave(struct worker *worker);
 void worker_db_failed(struct worker *worker, const char *what, const struct err *err);
 
 /* worker.c */
+void worker_idle_later(struct worker *worker); /* gives memory back if it stays idle */
 /* When it is stopping and nothing is left to do: leaves, then closes. */
 void worker_maybe_leave(struct worker *worker);
 void worker_close(struct worker *worker);

@@ -21,6 +21,11 @@ void mem_free(void *ptr); /* NULL is fine */
 /* Overwrites before freeing; for secrets. NULL is fine. */
 void mem_free_secret(char *text);
 
+/* Gives back what is not needed while idle: free heap pages, and pages of code and constants that only start-up or a
+ * rare task touched (they are clean copies of files and come back by themselves when needed). Takes a few milliseconds:
+ * for daemons with nothing to do. */
+void mem_trim(void);
+
 /* Magic numbers: the first member of a struct that is passed through a `void *`; checked on the way back. */
 #define MAGIC_CHECK(ptr, value)                                                                                        \
   do {                                                                                                                 \

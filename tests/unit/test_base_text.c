@@ -108,6 +108,41 @@ static void memory_helpers(void **state) {
   mem_free_secret(mem_strdup("secret"));
 }
 
+static int64_t resident_kb(void) {
+  char text[8192];
+  FILE *file = fopen("/proc/self/status", "r");
+  size_t len = fread(text, 1, sizeof text - 1, file);
+  fclose(file);
+  text[len] = 0;
+  return strtoll(strstr(text, "VmRSS:") + 6, NULL, 10);
+}
+
+static void memory_is_given_back(void **state) {
+  struct err err = {0};
+  char *kept[1000];
+  for (int i = 0; i < 1000; i++) kept[i] = mem_printf("kept %d", i);
+  void *large[64];
+  for (int i = 0; i < 64; i++) {
+    large[i] = mem_alloc(100000); /* below malloc's threshold for mappings: the heap grows */
+    memset(large[i], 'x', 100000);
+  }
+  for (int i = 0; i < 64; i++) mem_free(large[i]);
+  int64_t before = resident_kb();
+  mem_trim();
+#ifndef __SANITIZE_ADDRESS__
+  assert_true(resident_kb() < before);
+#endif
+  /* Everything still is what it was: code, constants, relocated tables, heap. */
+  err_set(&err, ERR_REFUSED, "after %d", 1);
+  assert_string_equal(err.text, "after 1");
+  assert_string_equal(err_code_name(ERR_TIMEOUT), "timeout");
+  for (int i = 0; i < 1000; i++) {
+    assert_int_equal(strtoll(kept[i] + 5, NULL, 10), i);
+    mem_free(kept[i]);
+  }
+  assert_true(before > 0);
+}
+
 /* What a child that must abort ended with. */
 static int signal_of(void (*act)(void)) {
   pid_t pid = fork();
@@ -254,6 +289,7 @@ int main(void) {
       cmocka_unit_test(arenas_have_a_cap),
       cmocka_unit_test(arenas_hold_many_small_things),
       cmocka_unit_test(memory_helpers),
+      cmocka_unit_test(memory_is_given_back),
       cmocka_unit_test(broken_promises_abort),
       cmocka_unit_test(builders_fail_once_and_stay_failed),
       cmocka_unit_test(escapes_by_place),
