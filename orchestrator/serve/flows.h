@@ -18,5 +18,6 @@ extern const struct flow *const flows[]; /* ends with NULL */
 
 extern const struct flow flow_duties;
 extern const struct flow flow_windows;
+extern const struct flow flow_chat;
 
 #endif
