@@ -121,8 +121,9 @@ static bool report(struct observing *o, struct err *err) {
     cli_printf("%s: all %lld rows were stored before, from row %lld on\n", cli_safe(o->cli, o->pipeline),
                (long long)o->rows, (long long)o->first_row);
   } else if (o->rows) {
-    cli_printf("%s: %lld rows stored, from row %lld on\n", cli_safe(o->cli, o->pipeline),
-               (long long)(o->rows - o->repeated), (long long)o->first_row);
+    cli_printf("%s: %lld %s stored, from row %lld on\n", cli_safe(o->cli, o->pipeline),
+               (long long)(o->rows - o->repeated), o->rows - o->repeated == 1 ? "row" : "rows",
+               (long long)o->first_row);
   }
   if (o->rejected)
     return err_set(err, ERR_INVALID, "%lld %s no row and left out; the other %lld are stored", (long long)o->rejected,
