@@ -170,6 +170,7 @@ struct cli_table *cli_table_new(struct cli *cli, const char *const *headings) {
   table->table = scols_new_table();
   ORCH_ASSERT(table->table != NULL);
   scols_table_enable_colors(table->table, cli->color);
+  scols_table_set_column_separator(table->table, "  ");
   scols_table_enable_noencoding(table->table, 1); /* cells are escaped here already */
   if (!cli->terminal) scols_table_set_termforce(table->table, SCOLS_TERMFORCE_NEVER);
   for (; headings[table->columns] != NULL; table->columns++) {

@@ -15,7 +15,7 @@ static bool number_option(const struct cli *cli, const char *name, int64_t max, 
 }
 
 static bool run(struct cli *cli, struct err *err) {
-  struct serve_options options = {.store = cli->store, .no_prepared = cli_flag(cli, "no-prepared")};
+  struct serve_options options = {.store = cli_store_location(cli), .no_prepared = cli_flag(cli, "no-prepared")};
   unsigned grace_s = 0;
   if (!cli_database_url(cli, &options.database_url, err)) return false;
   options.listen = cli_opt(cli, "listen");

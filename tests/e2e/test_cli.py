@@ -207,6 +207,31 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.json_of_failed("check", "bad/fourth")["files"][0]["fine"], False)
         self.refused(3, "check", "bad/none.yaml", says="no file")
 
+    def test_a_revision_knows_its_commit(self):
+        def git(*words):
+            subprocess.run(["git", "-C", os.path.join(self.folder, "repo"), "-c", "user.name=t", "-c", "user.email=t@example.com", *words],
+                           check=True, capture_output=True, env={"PATH": "/usr/bin:/bin", "HOME": self.folder})
+        self.write("repo/fifth/pipeline.yaml", PIPELINE.format(name="fifth"))
+        self.write("repo/fifth/rows.csv", "x\n")
+        git("init", "-q")
+        self.assertIsNone(self.revision_of("repo/fifth")["git_commit"])  # nothing is committed yet
+        git("add", ".")
+        git("commit", "-q", "-m", "first")
+        self.write("repo/fifth/train.sh", "true\n")
+        revision = self.revision_of("repo/fifth")
+        self.assertRegex(revision["git_commit"], "^[0-9a-f]{40}$")
+        self.assertTrue(revision["git_dirty"])
+        git("add", ".")
+        git("commit", "-q", "-m", "second")
+        self.write("repo/elsewhere", "a change outside the pipeline's folder is none of its business")
+        self.write("repo/fifth/rows.csv", "x\n2\n")
+        git("commit", "-q", "-a", "-m", "third")
+        self.assertFalse(self.revision_of("repo/fifth")["git_dirty"])
+
+    def revision_of(self, folder):
+        self.orch("apply", folder)
+        return self.json("pipelines", os.path.basename(folder))["revision"]
+
     def json_of_failed(self, *words):
         return json.loads(self.orch(*words, "--json", code=2).stdout)
 
