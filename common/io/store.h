@@ -44,7 +44,8 @@ struct store_ref {
 /* Durable when true is returned. Errors: ERR_IO, ERR_LIMIT when there are more than max_bytes. */
 ORCH_MUST_CHECK bool store_put_bytes(struct store *store, const void *bytes, size_t len, struct store_ref *ret_ref,
                                      struct err *err);
-/* Reads a regular file, or with `_fd` any descriptor up to its end (it stays open). */
+/* Reads a regular file (and writes nothing when the store holds these bytes already, intact), or with `_fd` any
+ * descriptor up to its end (it stays open). */
 ORCH_MUST_CHECK bool store_put_file(struct store *store, const char *path, int64_t max_bytes, struct store_ref *ret_ref,
                                     struct err *err);
 ORCH_MUST_CHECK bool store_put_fd(struct store *store, int fd, int64_t max_bytes, struct store_ref *ret_ref,

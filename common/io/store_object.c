@@ -121,17 +121,6 @@ bool store_put_fd(struct store *store, int fd, int64_t max_bytes, struct store_r
   return store_writer_commit(writer, ret_ref, err);
 }
 
-bool store_put_file(struct store *store, const char *path, int64_t max_bytes, struct store_ref *ret_ref,
-                    struct err *err) {
-  CLEANUP(store_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (fd < 0 && errno == ENOENT) return err_set(err, ERR_NOT_FOUND, "%s does not exist", path);
-  struct stat st;
-  if (fd < 0 || fstat(fd, &st) != 0) return err_errno(err, errno, "cannot read %s", path);
-  if (!S_ISREG(st.st_mode)) return err_set(err, ERR_INVALID, "%s is not a regular file", path);
-  if (!store_put_fd(store, fd, max_bytes, ret_ref, err)) return err_prefix(err, "%s", path);
-  return true;
-}
-
 bool store_hash_fd(int from, int to, char ret_digest[DIGEST_TEXT_SIZE], int64_t *ret_size, struct err *err) {
   struct digest_state *digest = digest_new();
   int64_t size = 0;
@@ -152,6 +141,31 @@ bool store_hash_fd(int from, int to, char ret_digest[DIGEST_TEXT_SIZE], int64_t 
   digest_finish(digest, bytes);
   digest_to_text(bytes, ret_digest);
   if (ret_size) *ret_size = size;
+  return true;
+}
+
+/* The same bytes are in the store already, intact: reading them is far cheaper than writing and syncing them again. */
+static bool is_there(struct store *store, int fd, struct store_ref *ret_ref) {
+  struct err ignored = {0}; /* whatever is wrong, writing will say it */
+  struct store_ref ref;
+  int64_t stored;
+  if (!store_hash_fd(fd, -1, ref.digest, &ref.size, &ignored)) return false;
+  if (!store_has(store, ref.digest, &stored) || stored != ref.size) return false;
+  if (!store_verify(store, ref.digest, &ignored)) return false;
+  if (ret_ref) *ret_ref = ref;
+  return true;
+}
+
+bool store_put_file(struct store *store, const char *path, int64_t max_bytes, struct store_ref *ret_ref,
+                    struct err *err) {
+  CLEANUP(store_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0 && errno == ENOENT) return err_set(err, ERR_NOT_FOUND, "%s does not exist", path);
+  struct stat st;
+  if (fd < 0 || fstat(fd, &st) != 0) return err_errno(err, errno, "cannot read %s", path);
+  if (!S_ISREG(st.st_mode)) return err_set(err, ERR_INVALID, "%s is not a regular file", path);
+  if (st.st_size <= max_bytes && is_there(store, fd, ret_ref)) return true;
+  if (lseek(fd, 0, SEEK_SET) != 0) return err_errno(err, errno, "cannot read %s", path);
+  if (!store_put_fd(store, fd, max_bytes, ret_ref, err)) return err_prefix(err, "%s", path);
   return true;
 }
 
