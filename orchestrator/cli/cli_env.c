@@ -35,6 +35,12 @@ bool cli_env(struct cli *cli, const char *name, const char **ret_value, struct e
   return true;
 }
 
+/* Ours, root's, or, under sudo, the user's who called it. */
+static bool is_ours(uid_t owner) {
+  const char *sudo = geteuid() == 0 ? getenv("SUDO_UID") : NULL;
+  return owner == geteuid() || owner == 0 || (sudo != NULL && strtoll(sudo, NULL, 10) == (long long)owner);
+}
+
 /* The nearest `.orch/NAME` here or above, as git looks for its folder; NULL when there is none. A folder that belongs
  * to somebody else is not believed: its owner would choose our database. */
 static const char *find_private(struct cli *cli, const char *name) {
@@ -43,9 +49,7 @@ static const char *find_private(struct cli *cli, const char *name) {
   for (int up = 0; up < FOLDERS_UP_MAX; up++) {
     const char *path = arena_printf(&cli->arena, "%s/.orch/%s", strcmp(folder, "/") == 0 ? "" : folder, name);
     struct stat info;
-    if (path != NULL && stat(path, &info) == 0 && (info.st_uid == geteuid() || info.st_uid == 0 || geteuid() == 0)) {
-      return path;
-    }
+    if (path != NULL && stat(path, &info) == 0 && is_ours(info.st_uid)) return path;
     char *slash = strrchr(folder, '/');
     if (slash == NULL || strcmp(folder, "/") == 0) break;
     slash[slash == folder ? 1 : 0] = '\0';

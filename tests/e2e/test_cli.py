@@ -207,6 +207,12 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.json_of_failed("check", "bad/fourth")["files"][0]["fine"], False)
         self.refused(3, "check", "bad/none.yaml", says="no file")
 
+    def test_the_examples_are_fine(self):
+        for name in sorted(os.listdir(os.path.join(TOP, "pipelines"))):
+            folder = os.path.join(TOP, "pipelines", name)
+            if os.path.isdir(folder):
+                self.assertIn(": fine (pipeline " + name, self.orch("--config", os.path.join(TOP, "pipelines/orch.yaml"), "check", folder).stdout)
+
     def test_a_revision_knows_its_commit(self):
         def git(*words):
             subprocess.run(["git", "-C", os.path.join(self.folder, "repo"), "-c", "user.name=t", "-c", "user.email=t@example.com", *words],
