@@ -86,6 +86,12 @@ BEGIN
   );
 END $$;
 
+-- A receiver that has answered 410 Gone gets no more events: not before the dead row is revived, or its URL changes.
+CREATE OR REPLACE FUNCTION orch.webhook_is_gone(p_hook jsonb) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT FROM orch.outbox WHERE state = 'dead' AND channel = 'webhook' AND last_error LIKE 'HTTP 410%'
+                 AND endpoint ->> 'name' = p_hook ->> 'name' AND endpoint ->> 'url' = p_hook ->> 'url')
+$$;
+
 -- Records an event and, in the same transaction, one outbox row for everybody who asked to be told.
 CREATE OR REPLACE FUNCTION orch.emit(p_type text, p_pipeline_id bigint, p_gate_id bigint, p_data jsonb) RETURNS bigint
 LANGUAGE plpgsql AS $$
@@ -104,7 +110,7 @@ BEGIN
       VALUES (v_event, 'msg_' || v_event || '_slack', 'slack', v_config #> '{chat,slack}', 'slack:' || v_key, v_now, v_now);
   END IF;
   FOR v_hook IN SELECT jsonb_array_elements(coalesce(v_config -> 'webhooks', '[]')) LOOP
-    IF orch.event_matches(p_type, coalesce(v_hook -> 'events', '["*"]')) THEN
+    IF orch.event_matches(p_type, coalesce(v_hook -> 'events', '["*"]')) AND NOT orch.webhook_is_gone(v_hook) THEN
       INSERT INTO orch.outbox (event_id, message_id, channel, endpoint, ordering_key, due_at, created_at)
         VALUES (v_event, 'msg_' || v_event || '_' || (v_hook ->> 'name'), 'webhook', v_hook - 'events',
                 'webhook:' || (v_hook ->> 'name') || ':' || v_key, v_now, v_now);

@@ -285,12 +285,20 @@ static void webhook_failures_are_told_apart(void **state) {
   world.hook_status = 410;
   world_gate(&world);
   world_until(&world, "select count(*) from orch.outbox where state = 'dead' and last_error like 'HTTP 410%'", 1);
+  /* It is told nothing more until somebody says otherwise. */
   world.hook_status = 200;
+  before = world.hook_count;
+  close_gate();
+  assert_int_equal(world.hook_count, before);
+  world_exec(&world, "select orch.outbox_revive(id, 'user:test') from orch.outbox where last_error like 'HTTP 410%'");
+  world_until(&world, undelivered, 0);
+  assert_int_equal(world.hook_count, before + 1);
   unsetenv("ORCH_OUTGOING_ALLOW");
+  world_gate(&world);
   close_gate();
   assert_int_equal(
       world_number(&world, "select count(*) from orch.outbox where state = 'dead' and last_error like '%not https%'"),
-      1);
+      2); /* opened and closed */
   setenv("ORCH_OUTGOING_ALLOW", "127.0.0.1", 1);
 }
 
