@@ -7,6 +7,7 @@
 #define ORCH_CLI_CLI_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -96,6 +97,8 @@ bool cli_database_url(struct cli *cli, const char **ret_url, struct err *err) OR
 const char *cli_store_location(struct cli *cli);
 /* `name` in that .orch/ when it is there, else .orch/NAME. */
 const char *cli_private_folder(struct cli *cli, const char *name);
+/* What relative paths of rollout drivers are below: --base, else the folder that holds .orch/, else here. */
+bool cli_rollout_base(struct cli *cli, char out[PATH_MAX], struct err *err) ORCH_MUST_CHECK;
 
 /* --- the database --- */
 /* One statement that gives one jsonb: a new document (json_decref). Connects at the first call. */

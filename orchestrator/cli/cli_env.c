@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -74,6 +75,26 @@ const char *cli_private_folder(struct cli *cli, const char *name) {
   const char *found = find_private(cli, name);
   if (found == NULL) found = arena_printf(&cli->arena, ".orch/%s", name);
   return found != NULL ? found : ".";
+}
+
+bool cli_rollout_base(struct cli *cli, char out[PATH_MAX], struct err *err) {
+  const char *given = cli_opt(cli, "base");
+  if (given != NULL) {
+    if (realpath(given, out) == NULL) return err_set(err, ERR_USAGE, "--base: there is no folder %s", given);
+    return true;
+  }
+  char here[PATH_MAX];
+  if (getcwd(here, sizeof here) == NULL) return err_set(err, ERR_IO, "cannot tell the current folder");
+  memcpy(out, here, strlen(here) + 1);
+  for (;;) {
+    const char *mark = arena_printf(&cli->arena, "%s/.orch", out);
+    if (mark != NULL && access(mark, F_OK) == 0) return true;
+    char *slash = strrchr(out, '/');
+    if (slash == NULL || slash == out) break;
+    *slash = '\0';
+  }
+  memcpy(out, here, strlen(here) + 1);
+  return true;
 }
 
 bool cli_database_url(struct cli *cli, const char **ret_url, struct err *err) {

@@ -8,27 +8,6 @@
 
 #include "rollout/rollback.h"
 
-/* What relative paths of drivers are below: --base, else the folder that holds .orch/ as serve's does, else here. */
-static bool find_base(struct cli *cli, char out[PATH_MAX], struct err *err) {
-  const char *given = cli_opt(cli, "base");
-  if (given != NULL) {
-    if (realpath(given, out) == NULL) return err_set(err, ERR_USAGE, "--base: there is no folder %s", given);
-    return true;
-  }
-  char here[PATH_MAX];
-  if (getcwd(here, sizeof here) == NULL) return err_set(err, ERR_IO, "cannot tell the current folder");
-  memcpy(out, here, strlen(here) + 1);
-  for (;;) {
-    const char *mark = arena_printf(&cli->arena, "%s/.orch", out);
-    if (mark != NULL && access(mark, F_OK) == 0) return true;
-    char *slash = strrchr(out, '/');
-    if (slash == NULL || slash == out) break;
-    *slash = '\0';
-  }
-  memcpy(out, here, strlen(here) + 1);
-  return true;
-}
-
 static void print_ended(struct cli *cli, const json_t *answer) {
   size_t at;
   json_t *id;
@@ -65,7 +44,7 @@ static bool run(struct cli *cli, struct err *err) {
   const char *to = cli_opt(cli, "to"), *url = NULL;
   char base[PATH_MAX];
   if (to != NULL && !cli_parse_int(to, "--to", 1, INT32_MAX, &request.to, err)) return false;
-  if (!find_base(cli, base, err) || !cli_database_url(cli, &url, err)) return false;
+  if (!cli_rollout_base(cli, base, err) || !cli_database_url(cli, &url, err)) return false;
   if (!cli_actor(cli, "operate", &request.actor, err)) return false;
   CLEANUP(db_sync_close_p) struct db_sync *db = db_sync_open(url, "orch rollback", err);
   if (db == NULL) return false;

@@ -1,8 +1,8 @@
 /* orch serve: the event loop in the foreground. */
 #include <string.h>
 
-#include "base/log.h"
 #include "cli/cli.h"
+#include "cli/cli_log.h"
 #include "cli/verbs.h"
 #include "serve/serve.h"
 
@@ -15,37 +15,28 @@ static bool number_option(const struct cli *cli, const char *name, int64_t max, 
 }
 
 static bool run(struct cli *cli, struct err *err) {
-  struct serve_options options = {.store = cli_store_location(cli), .no_prepared = cli_flag(cli, "no-prepared")};
+  struct serve_options serve = {.store = cli_store_location(cli), .no_prepared = cli_flag(cli, "no-prepared")};
+  char base[PATH_MAX];
   unsigned grace_s = 0;
-  if (!cli_database_url(cli, &options.database_url, err)) return false;
-  options.listen = cli_opt(cli, "listen");
-  if (!options.listen && !cli_env(cli, "ORCH_LISTEN", &options.listen, err)) return false;
-  options.public_url = cli_opt(cli, "public-url");
-  if (!options.public_url && !cli_env(cli, "ORCH_PUBLIC_URL", &options.public_url, err)) return false;
-  if (!number_option(cli, "connections", 100, &options.connections, err)) return false;
+  serve.base = base;
+  serve.listen = cli_opt(cli, "listen");
+  if (!cli_log_options(cli, err) || !cli_rollout_base(cli, base, err)) return false;
+  if (!cli_database_url(cli, &serve.database_url, err)) return false;
+  if (!serve.listen && !cli_env(cli, "ORCH_LISTEN", &serve.listen, err)) return false;
+  if (!number_option(cli, "connections", 100, &serve.connections, err)) return false;
   if (!number_option(cli, "grace", 3600, &grace_s, err)) return false;
-  options.grace_ms = grace_s * 1000;
-  enum log_level level;
-  const char *level_name = cli_opt(cli, "log-level");
-  if (level_name) {
-    if (!log_parse_level(level_name, &level)) {
-      err_set(err, ERR_USAGE, "'%s' is no log level", level_name);
-      return err_hint(err, "use debug, info, warn or error");
-    }
-    log_set_level(level);
-  }
-  log_set_json(cli->json);
-  return serve_main(&options, err);
+  serve.grace_ms = grace_s * 1000;
+  return serve_main(&serve, err);
 }
 
 static const struct cli_option options[] = {
-    {"listen", 'l', "ADDRESS", "Address to serve HTTP on: 127.0.0.1:8077, [::1]:8077 or unix:/path"},
-    {"public-url", 0, "URL", "How people reach this server; for links in messages"},
-    {"connections", 0, "N", "Most connections to the database; 4 unless told otherwise"},
-    {"grace", 0, "SECONDS", "How long requests and leases may take when stopping; 10 unless told otherwise"},
-    {"no-prepared", 0, NULL, "No prepared statements, for PgBouncer in transaction mode"},
-    {"log-level", 0, "LEVEL", "Least level to log: debug, info, warn or error"},
-    {NULL, 0, NULL, NULL},
+    {"listen", 'l', "ADDRESS", "where to serve HTTP: 127.0.0.1:8077, [::1]:8077 or unix:/path (127.0.0.1:8077)"},
+    {"base", 0, "DIR", "what relative paths of rollout drivers are below (else where .orch/ is, else here)"},
+    {"connections", 0, "N", "most connections to the database (4)"},
+    {"grace", 0, "SECONDS", "how long requests and leases may take when stopping (10)"},
+    {"no-prepared", 0, NULL, "no prepared statements, for PgBouncer in transaction mode"},
+    CLI_LOG_OPTION,
+    {0},
 };
 
 const struct cli_verb verb_serve = {
@@ -62,7 +53,7 @@ const struct cli_verb verb_serve = {
             "\n"
             "Log lines go to stderr, with --json as JSON objects.",
     .examples = "orch serve\n"
-                "orch serve --listen unix:/run/orch/http.sock --public-url https://orch.example.com\n",
+                "orch serve --listen unix:/run/orch/http.sock",
     .options = options,
     .min_args = 0,
     .max_args = 0,

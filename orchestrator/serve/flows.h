@@ -8,7 +8,7 @@
 
 struct flow {
   const char *name;
-  void *(*start)(struct serve *serve);                             /* never fails */
+  void *(*start)(struct serve *serve);                             /* NULL: not in this server */
   void (*wake)(void *self);                                        /* a hint that something may be due */
   void (*stop)(void *self, void (*stopped)(void *arg), void *arg); /* gives leases back, frees itself */
   void (*metrics)(const void *self, struct strbuf *out);           /* may be NULL */
@@ -19,5 +19,6 @@ extern const struct flow *const flows[]; /* ends with NULL */
 extern const struct flow flow_duties;
 extern const struct flow flow_windows;
 extern const struct flow flow_chat;
+extern const struct flow flow_deploy;
 
 #endif

@@ -103,7 +103,15 @@ static void on_db_closed(void *arg) {
 static void on_part_stopped(void *arg) {
   struct serve_own *own = arg;
   ORCH_ASSERT(own->open > 0);
-  if (--own->open == 0) db_free(own->serve.db, on_db_closed, own);
+  if (--own->open == 0 && own->serve.stopping) db_free(own->serve.db, on_db_closed, own);
+}
+
+void serve_hold(struct serve *serve) {
+  serve->own->open++;
+}
+
+void serve_release(struct serve *serve) {
+  on_part_stopped(serve->own);
 }
 
 static void on_http_stopped(void *arg) {

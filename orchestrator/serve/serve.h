@@ -17,8 +17,8 @@
 struct serve_options {
   const char *database_url; /* required */
   const char *listen;       /* NULL: 127.0.0.1:8077 */
-  const char *public_url;   /* how people reach this server, for links; NULL: "http://" and the bound address */
   const char *store;        /* the artifact store; NULL: none, then no deployment is carried out here */
+  const char *base;         /* absolute folder that relative paths of rollout drivers are below; needed with `store` */
   unsigned connections;     /* of the database pool; 0: 4 */
   unsigned grace_ms;        /* for requests and leases in flight when stopping; 0: 10 s */
   bool no_prepared;         /* for PgBouncer in transaction mode */
@@ -34,7 +34,7 @@ struct serve {
   char *owner;                  /* this process, as claims name it: "serve:HOST:PID:RANDOM" */
   bool stopping;
   struct chat_routes *chat; /* flow_chat's, for routes_chat; NULL while it does not run */
-  struct serve_own *own; /* serve.c's */
+  struct serve_own *own;    /* serve.c's */
 };
 #define SERVE_MAGIC 0x53455256u
 

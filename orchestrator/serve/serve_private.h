@@ -22,6 +22,9 @@ struct serve_own {
   char not_ready[512]; /* why; empty when it is */
 };
 
+/* Work outside the loop: a stop waits for it, within its bound. */
+void serve_hold(struct serve *serve);
+void serve_release(struct serve *serve);
 void serve_flow_metrics(const struct serve *serve, struct strbuf *out);
 
 #endif
