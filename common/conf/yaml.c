@@ -116,7 +116,13 @@ static struct yaml_node *build_list(struct builder *b, const yaml_event_t *start
   }
 }
 
-static void add_member(struct builder *b, struct yaml_node *map, const struct yaml_node *key, struct yaml_node *value) {
+/* False once there are too many keys: looking for one given twice takes the square of their number. */
+static bool add_member(struct builder *b, struct yaml_node *map, const struct yaml_node *key, struct yaml_node *value) {
+  if (map->count == YAML_TREE_KEYS_MAX) {
+    problems_add(b->problems, key->line, key->column, "too many keys in one map, expected at most %d",
+                 YAML_TREE_KEYS_MAX);
+    return false;
+  }
   const char *name = key->text != NULL ? key->text : "";
   if (key->kind != YAML_TREE_SCALAR) {
     problems_add(b->problems, key->line, key->column, "a list or map as a key, expected a plain word");
@@ -131,6 +137,7 @@ static void add_member(struct builder *b, struct yaml_node *map, const struct ya
   value->key_line = key->line;
   value->key_column = key->column;
   append(map, value);
+  return true;
 }
 
 static struct yaml_node *build_map(struct builder *b, const yaml_event_t *start, unsigned depth) {
@@ -150,7 +157,7 @@ static struct yaml_node *build_map(struct builder *b, const yaml_event_t *start,
     if (key == NULL) {
       key = node;
     } else {
-      add_member(b, map, key, node);
+      if (!add_member(b, map, key, node)) return NULL;
       key = NULL;
     }
   }
@@ -212,6 +219,10 @@ static struct yaml_node *build_stream(struct builder *b) {
 }
 
 struct yaml_node *yaml_tree_read(const char *text, size_t len, struct arena *arena, struct problems *problems) {
+  if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark, as some editors write it */
+    text += 3;
+    len -= 3;
+  }
   struct builder b = {.arena = arena, .problems = problems, .text = text, .len = len};
   if (len > YAML_TREE_BYTES_MAX) {
     problems_add(problems, 0, 0, "%zu bytes, expected at most %zu", len, YAML_TREE_BYTES_MAX);

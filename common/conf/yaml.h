@@ -13,6 +13,7 @@
 
 #define YAML_TREE_BYTES_MAX ((size_t)256 << 10)
 #define YAML_TREE_NODES_MAX 20000
+#define YAML_TREE_KEYS_MAX 1000 /* of one map */
 #define YAML_TREE_DEPTH_MAX 16
 
 enum yaml_kind { YAML_TREE_SCALAR, YAML_TREE_LIST, YAML_TREE_MAP };

@@ -122,6 +122,39 @@ static void test_caps(void **state) {
   assert_null(pipeline_parse(text, YAML_TREE_BYTES_MAX, NULL, &problems));
   assert_non_null(strstr(problems.list[0].text, "too many values"));
   problems_fini(&problems);
+  struct strbuf keys;
+  strbuf_init(&keys, YAML_TREE_BYTES_MAX);
+  for (int i = 0; i <= YAML_TREE_KEYS_MAX; i++) strbuf_printf(&keys, "k%d: 1\n", i);
+  problems_init(&problems, "x");
+  assert_null(pipeline_parse(keys.data, keys.len, NULL, &problems));
+  assert_non_null(strstr(problems.list[0].text, "too many keys"));
+  assert_int_equal(problems.list[0].line, YAML_TREE_KEYS_MAX + 1);
+  strbuf_fini(&keys);
+  problems_fini(&problems);
+  mem_free(text);
+}
+
+/* What some editors add to a file is no error: a byte order mark, carriage returns, no newline at the end. */
+static void test_editors(void **state) {
+  size_t len;
+  char *text = read_text(CONF "good/least.yaml", &len);
+  struct strbuf edited;
+  strbuf_init(&edited, 10000);
+  strbuf_puts(&edited, "\xef\xbb\xbf");
+  for (size_t i = 0; i + 1 < len; i++) {
+    if (text[i] == '\n') strbuf_putc(&edited, '\r');
+    strbuf_putc(&edited, text[i]);
+  }
+  struct problems problems;
+  problems_init(&problems, "x");
+  json_t *plain = pipeline_parse(text, len, NULL, &problems);
+  json_t *other = pipeline_parse(edited.data, edited.len, NULL, &problems);
+  assert_non_null(plain);
+  assert_true(json_equal(plain, other));
+  json_decref(plain);
+  json_decref(other);
+  problems_fini(&problems);
+  strbuf_fini(&edited);
   mem_free(text);
 }
 
@@ -233,6 +266,7 @@ int main(void) {
       cmocka_unit_test(test_good),
       cmocka_unit_test(test_files_beside),
       cmocka_unit_test(test_caps),
+      cmocka_unit_test(test_editors),
       cmocka_unit_test(test_gates_that_nobody_can_satisfy),
       cmocka_unit_test(test_matching_at_random),
       cmocka_unit_test(test_nearest),
