@@ -45,8 +45,32 @@ static void another_try(void **state) {
   expect(200, "{\"ok\":\"true\"}", -1, SLACK_API_LATER, "the answer is not Slack's: is ORCH_SLACK_API_URL right?");
 }
 
+static void answers_as_slack_sends_them(void **state) {
+  static const struct {
+    const char *file;
+    enum slack_api_outcome outcome;
+    const char *error;
+  } samples[] = {{"chat_postMessage_response_ok.json", SLACK_API_OK, ""},
+                 {"chat_postMessage_response_warning.json", SLACK_API_OK, ""},
+                 {"chat_update_response_ok.json", SLACK_API_OK, ""},
+                 {"views_open_response_ok.json", SLACK_API_OK, ""},
+                 {"auth_test_response.json", SLACK_API_OK, ""},
+                 {"chat_postMessage_response_error.json", SLACK_API_NEVER, "not_in_channel"},
+                 {"chat_update_response_error.json", SLACK_API_NEVER, "message_not_found"},
+                 {"views_open_response_expired.json", SLACK_API_NEVER, "expired_trigger_id"}};
+  for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
+    CLEANUP(mem_free_p) char *path = mem_printf("%s/wire/slack/%s", TEST_DATA, samples[i].file);
+    json_t *document = json_load_file(path, 0, NULL);
+    assert_non_null(document);
+    char *text = json_dumps(document, 0);
+    expect(200, text, -1, samples[i].outcome, samples[i].error);
+    free(text);
+    json_decref(document);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(done), cmocka_unit_test(never_again),
-                                     cmocka_unit_test(another_try)};
+                                     cmocka_unit_test(another_try), cmocka_unit_test(answers_as_slack_sends_them)};
   return cmocka_run_group_tests_name("chat_slack_api", tests, NULL, NULL);
 }

@@ -339,6 +339,24 @@ static void modal_asks_for_the_comment(void **state) {
   json_decref(body);
 }
 
+/* Answers have the shape of the documented ones, whatever their words. */
+static void answers_have_the_documented_shape(void **state) {
+  static const char *const files[] = {"response_url_ephemeral.json", "view_submission_ack_errors.json"};
+  json_t *ours[] = {slack_out_response("no"), slack_out_comment_error("why?")};
+  for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+    CLEANUP(mem_free_p) char *path = mem_printf("%s/wire/slack/%s", TEST_DATA, files[i]);
+    json_t *sample = json_load_file(path, 0, NULL), *member;
+    const char *name;
+    assert_non_null(sample);
+    assert_int_equal(json_object_size(ours[i]), json_object_size(sample));
+    json_object_foreach(sample, name, member) {
+      assert_int_equal(json_typeof(json_object_get(ours[i], name)), json_typeof(member));
+    }
+    json_decref(sample);
+    json_decref(ours[i]);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(opened_shows_the_evidence),
@@ -349,6 +367,7 @@ int main(void) {
       cmocka_unit_test(escape_by_vector),
       cmocka_unit_test(cut_at_whole_things),
       cmocka_unit_test(modal_asks_for_the_comment),
+      cmocka_unit_test(answers_have_the_documented_shape),
   };
   return cmocka_run_group_tests_name("chat_slack_out", tests, NULL, NULL);
 }
