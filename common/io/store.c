@@ -15,6 +15,7 @@
 #include "io/store_private.h"
 
 #define LEFTOVER_SECONDS 86400
+#define LOG_SECONDS (32 * 86400) /* a job may run for 30 days, and be silent all the while */
 
 void store_close_fd(int *fd) {
   if (*fd >= 0) close(*fd);
@@ -63,15 +64,15 @@ static bool make_layout(const char *folder, struct err *err) {
 }
 
 /* What a killed writer left; a living one writes, so that its file is young. */
-static void sweep(const char *folder) {
-  CLEANUP(mem_free_p) char *path = mem_printf("%s/tmp", folder);
+static void sweep(const char *folder, const char *part, int64_t older_seconds) {
+  CLEANUP(mem_free_p) char *path = mem_printf("%s/%s", folder, part);
   DIR *dir = opendir(path);
   if (!dir) return;
   int64_t now = clock_wall_us() / 1000000;
   for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
     struct stat st;
     if (entry->d_name[0] == '.' || fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    if (S_ISREG(st.st_mode) && now - (int64_t)st.st_mtime > LEFTOVER_SECONDS) unlinkat(dirfd(dir), entry->d_name, 0);
+    if (S_ISREG(st.st_mode) && now - (int64_t)st.st_mtime > older_seconds) unlinkat(dirfd(dir), entry->d_name, 0);
   }
   closedir(dir);
 }
@@ -92,7 +93,8 @@ struct store *store_open(const char *location, struct err *err) {
     free(folder);
     return NULL;
   }
-  sweep(folder);
+  sweep(folder, "tmp", LEFTOVER_SECONDS);
+  sweep(folder, "logs", LOG_SECONDS);
   struct store *store = mem_alloc(sizeof *store);
   store->folder = folder;
   return store;

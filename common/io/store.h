@@ -3,7 +3,8 @@
  * Layout of the folder (ORCH_STORE):
  *     sha256/ab/cdef…   objects, mode 0444; the two parts of the path are the 64 digits of the digest
  *     tmp/              files being written; leftovers of a crash are removed by store_open() after a day
- *     logs/             output of running jobs, see store_log_path()
+ *     logs/             output of running jobs, see store_log_path(); logs of attempts that were lost with their worker
+ *                       stay here and are removed by store_open() after 32 days
  *
  * An object is hashed while it is written beside its place, synced, and renamed into it, so a reader sees all of it or
  * nothing, whatever is killed. Reading functions hash again and refuse what does not match (ERR_INTERNAL, "corrupt").

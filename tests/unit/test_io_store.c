@@ -185,13 +185,18 @@ static void crash_leftovers_are_swept_when_old(void **state) {
   struct err err = {0};
   write_file("deep/store/tmp/1-old", "half", 0600);
   write_file("deep/store/tmp/1-new", "half", 0600);
+  write_file("deep/store/logs/1-2.log", "lost", 0600);
+  write_file("deep/store/logs/3-4.log", "running", 0600);
   struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+  assert_int_equal(utimensat(AT_FDCWD, AT("deep/store/logs/1-2.log"), times, 0), 0);
   assert_int_equal(utimensat(AT_FDCWD, AT("deep/store/tmp/1-old"), times, 0), 0);
   struct store *again = store_open(AT("deep/store"), &err);
   assert_non_null(again);
   store_close(again);
   assert_int_not_equal(access(AT("deep/store/tmp/1-old"), F_OK), 0);
   assert_int_equal(access(AT("deep/store/tmp/1-new"), F_OK), 0);
+  assert_int_not_equal(access(AT("deep/store/logs/1-2.log"), F_OK), 0);
+  assert_int_equal(access(AT("deep/store/logs/3-4.log"), F_OK), 0);
 }
 
 static void a_killed_writer_leaves_no_object(void **state) {
