@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION orch.queue_wake() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   c_cooldown_ms CONSTANT bigint := 4;
   v_now_ms bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint;
-  v_last_ms bigint := (SELECT last_value FROM orch.queue_woken);
+  v_last_ms bigint := coalesce(pg_sequence_last_value('orch.queue_woken'), 0);
 BEGIN
   -- A clock that was set back must not silence the queue.
   IF v_now_ms - v_last_ms BETWEEN 0 AND c_cooldown_ms - 1 THEN RETURN; END IF;
@@ -48,17 +48,17 @@ BEGIN
 END $$;
 
 -- Takes p_count places in the pipeline's lane: the first one's tag, and the distance to the next.
-CREATE OR REPLACE FUNCTION orch.queue_lane_take(p_pipeline_id bigint, p_count int, OUT tag bigint, OUT step_ms bigint)
+CREATE OR REPLACE FUNCTION orch.queue_lane_take(p_pipeline_id bigint, p_count int, OUT tag bigint, OUT cost_ms int)
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_clock bigint := (SELECT last_value FROM orch.queue_clock);
+  v_clock bigint := coalesce(pg_sequence_last_value('orch.queue_clock'), 0);
 BEGIN
-  UPDATE orch.lane l SET end_tag = greatest(l.end_tag, v_clock) + l.cost_ms * p_count
-   WHERE l.pipeline_id = p_pipeline_id RETURNING l.end_tag - l.cost_ms * p_count, l.cost_ms INTO tag, step_ms;
+  UPDATE orch.lane l SET end_tag = greatest(l.end_tag, v_clock) + l.cost_ms::bigint * p_count
+   WHERE l.pipeline_id = p_pipeline_id RETURNING l.end_tag - l.cost_ms::bigint * p_count, l.cost_ms INTO tag, cost_ms;
   IF FOUND THEN RETURN; END IF;
   INSERT INTO orch.lane AS l (pipeline_id, end_tag) VALUES (p_pipeline_id, v_clock + 1000::bigint * p_count)
-    ON CONFLICT (pipeline_id) DO UPDATE SET end_tag = greatest(l.end_tag, v_clock) + l.cost_ms * p_count
-    RETURNING l.end_tag - l.cost_ms * p_count, l.cost_ms INTO tag, step_ms;
+    ON CONFLICT (pipeline_id) DO UPDATE SET end_tag = greatest(l.end_tag, v_clock) + l.cost_ms::bigint * p_count
+    RETURNING l.end_tag - l.cost_ms::bigint * p_count, l.cost_ms INTO tag, cost_ms;
 END $$;
 
 -- Puts one job into the queue and returns its id. p_retry = {limit, backoff_ms, max_ms}. With p_due_at in the future
@@ -87,10 +87,11 @@ DECLARE
   v_max_ms bigint := coalesce((p_retry->>'max_ms')::bigint, 600000);
   v_first bigint;
   v_tag bigint;
-  v_step_ms bigint;
+  v_cost_ms int;
 BEGIN
-  IF p_pipeline_id IS NULL OR cardinality(p_steps) NOT BETWEEN 1 AND 100000 OR p_role NOT IN ('train', 'step', 'evaluate')
-     OR p_subject NOT IN ('candidate', 'champion') OR p_priority NOT BETWEEN -1000 AND 1000
+  IF p_pipeline_id IS NULL OR cardinality(p_steps) NOT BETWEEN 1 AND 100000 OR
+     p_role NOT IN ('train', 'step', 'evaluate') OR p_subject NOT IN ('candidate', 'champion')
+     OR p_priority NOT BETWEEN -1000 AND 1000
      OR p_timeout_ms NOT BETWEEN 1 AND 2592000000 OR v_limit NOT BETWEEN 0 AND 1000
      OR v_backoff_ms NOT BETWEEN 0 AND 86400000 OR v_max_ms NOT BETWEEN 0 AND 86400000 THEN
     RAISE EXCEPTION 'job of pipeline % is out of bounds', p_pipeline_id USING ERRCODE = 'OR003',
@@ -105,18 +106,18 @@ BEGIN
     SELECT min(id) INTO v_first FROM i;
     RETURN v_first;
   END IF;
-  SELECT l.tag, l.step_ms INTO v_tag, v_step_ms FROM orch.queue_lane_take(p_pipeline_id, cardinality(p_steps)) l;
+  SELECT l.tag, l.cost_ms INTO v_tag, v_cost_ms FROM orch.queue_lane_take(p_pipeline_id, cardinality(p_steps)) l;
   IF cardinality(p_steps) = 1 THEN
-    INSERT INTO orch.job (pipeline_id, proposal_id, tag, timeout_ms, class_id, backoff_ms, max_ms, rank, retry_limit,
-                          step, role, subject)
-    VALUES (p_pipeline_id, p_proposal_id, v_tag, p_timeout_ms, v_class, v_backoff_ms, v_max_ms, -p_priority, v_limit,
-            p_steps[1], p_role, p_subject) RETURNING id INTO v_first;
+    INSERT INTO orch.job (pipeline_id, proposal_id, tag, timeout_ms, class_id, cost_ms, backoff_ms, max_ms,
+                          rank, retry_limit, step, role, subject)
+    VALUES (p_pipeline_id, p_proposal_id, v_tag, p_timeout_ms, v_class, v_cost_ms, v_backoff_ms, v_max_ms,
+            -p_priority, v_limit, p_steps[1], p_role, p_subject) RETURNING id INTO v_first;
   ELSE
     WITH i AS (
-      INSERT INTO orch.job (pipeline_id, proposal_id, tag, timeout_ms, class_id, backoff_ms, max_ms, rank, retry_limit,
-                            step, role, subject)
-      SELECT p_pipeline_id, p_proposal_id, v_tag + (s.n - 1) * v_step_ms, p_timeout_ms, v_class, v_backoff_ms, v_max_ms,
-             -p_priority, v_limit, s.step, p_role, p_subject
+      INSERT INTO orch.job (pipeline_id, proposal_id, tag, timeout_ms, class_id, cost_ms, backoff_ms, max_ms,
+                            rank, retry_limit, step, role, subject)
+      SELECT p_pipeline_id, p_proposal_id, v_tag + (s.n - 1) * v_cost_ms, p_timeout_ms, v_class, v_cost_ms,
+             v_backoff_ms, v_max_ms, -p_priority, v_limit, s.step, p_role, p_subject
         FROM unnest(p_steps) WITH ORDINALITY s(step, n) RETURNING id)
     SELECT min(id) INTO v_first FROM i;
   END IF;
@@ -127,12 +128,12 @@ END $$;
 -- Moves up to p_limit jobs whose time has come to where claims look; returns how many. Safe to run anywhere, any
 -- number of times. Only the pipelines' lanes are waited for, in the order of their ids.
 CREATE OR REPLACE FUNCTION orch.jobs_promote_due(p_limit int) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
   v_ids bigint[];
   v_lane record;
   v_tag bigint;
-  v_step_ms bigint;
+  v_cost_ms int;
   v_moved int := 0;
 BEGIN
   SELECT array_agg(s.id) INTO v_ids FROM (
@@ -142,13 +143,13 @@ BEGIN
     SELECT pipeline_id, array_agg(id ORDER BY due_at, id) AS ids FROM orch.job_later WHERE id = ANY (v_ids)
      GROUP BY pipeline_id ORDER BY pipeline_id
   LOOP
-    SELECT l.tag, l.step_ms INTO v_tag, v_step_ms
+    SELECT l.tag, l.cost_ms INTO v_tag, v_cost_ms
       FROM orch.queue_lane_take(v_lane.pipeline_id, cardinality(v_lane.ids)) l;
     WITH d AS (DELETE FROM orch.job_later WHERE id = ANY (v_lane.ids) RETURNING *)
-    INSERT INTO orch.job (id, pipeline_id, proposal_id, lease, tag, timeout_ms, enqueued_at, class_id, backoff_ms,
-                          max_ms, rank, attempt, retry_limit, step, role, subject)
-    SELECT id, pipeline_id, proposal_id, lease, v_tag + (o.n - 1) * v_step_ms, timeout_ms, enqueued_at, class_id,
-           backoff_ms, max_ms, rank, attempt, retry_limit, step, role, subject
+    INSERT INTO orch.job (id, pipeline_id, proposal_id, lease, tag, timeout_ms, enqueued_at, class_id, cost_ms,
+                          backoff_ms, max_ms, rank, attempt, retry_limit, step, role, subject)
+    SELECT id, pipeline_id, proposal_id, lease, v_tag + (o.n - 1) * v_cost_ms, timeout_ms, enqueued_at, class_id,
+           v_cost_ms, backoff_ms, max_ms, rank, attempt, retry_limit, step, role, subject
       FROM d JOIN unnest(v_lane.ids) WITH ORDINALITY o(id, n) USING (id);
     v_moved := v_moved + cardinality(v_lane.ids);
   END LOOP;

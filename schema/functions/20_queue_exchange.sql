@@ -26,7 +26,8 @@ BEGIN
             j.enqueued_at, j.class_id, j.backoff_ms, j.max_ms, j.rank, j.attempt, j.retry_limit, j.step, j.role,
             j.subject);
     INSERT INTO orch.job_attempt (job_id, lease, attempt, worker_id, outcome, claimed_at, due_at, result)
-    VALUES (j.id, j.lease, j.attempt, j.worker_id, 'retry', j.claimed_at, now() + v_wait_ms * interval '1 ms', p_result);
+    VALUES (j.id, j.lease, j.attempt, j.worker_id, 'retry', j.claimed_at,
+            now() + v_wait_ms * interval '1 ms', p_result);
     RETURN 'retry';
   END IF;
   IF v_cancelled AND v_state = 'failed' THEN v_state := 'cancelled'; END IF;
@@ -41,31 +42,56 @@ BEGIN
   INSERT INTO orch.job_history (id, pipeline_id, proposal_id, lease, worker_id, enqueued_at, claimed_at, class_id, rank,
                                 attempt, state, step, role, subject, recovery, result)
   VALUES (j.id, j.pipeline_id, j.proposal_id, j.lease, j.worker_id, j.enqueued_at, j.claimed_at, j.class_id, j.rank,
-          j.attempt, p_state, j.step, j.role, j.subject, p_recovery, p_result);
+          j.attempt, p_state::orch.job_end, j.step, j.role, j.subject, p_recovery::orch.job_recovery, p_result);
   IF j.proposal_id IS NOT NULL THEN
     PERFORM orch.proposal_on_job(j.proposal_id, j.id, j.step, j.role, j.subject, p_state, p_result);
   END IF;
 END $$;
 
--- Learns what a job of this pipeline costs. Skips a lane that somebody holds (a sample is not worth a wait) and
--- changes too small to matter (so that a steady pipeline writes nothing).
+-- Learns what a job of this pipeline costs, when it differs from what the lane charged. Of jobs shorter than a second
+-- one in sixteen is enough. Skips a lane that somebody holds (a sample is not worth a wait) and changes too small to
+-- matter (so that a steady pipeline writes nothing).
 CREATE OR REPLACE FUNCTION orch.queue_lane_learn(p_pipeline_id bigint, p_count bigint, p_slot_ms float8) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_old bigint := (SELECT cost_ms FROM orch.lane WHERE pipeline_id = p_pipeline_id);
-  v_new bigint := least(greatest(v_old + (p_slot_ms - v_old) * (1 - 0.8 ^ least(p_count, 20)), 1), 86400000);
+  v_old int := (SELECT cost_ms FROM orch.lane WHERE pipeline_id = p_pipeline_id);
+  v_new int := least(greatest(v_old + (p_slot_ms - v_old) * (1 - 0.8 ^ least(p_count, 20)), 1), 86400000);
 BEGIN
-  IF abs(v_new - v_old) * 50 <= v_old THEN RETURN; END IF;
+  IF abs(v_new - v_old) * 50.0 <= v_old THEN RETURN; END IF;
   UPDATE orch.lane SET cost_ms = v_new WHERE pipeline_id =
     (SELECT pipeline_id FROM orch.lane WHERE pipeline_id = p_pipeline_id FOR NO KEY UPDATE SKIP LOCKED);
 END $$;
 
--- Ends jobs that succeeded: one statement for the whole batch. Returns the ids that were this worker's to end.
-CREATE OR REPLACE FUNCTION orch.queue_succeed(p_worker bigint, p_jobs bigint[], p_leases bigint[], p_results jsonb[])
-RETURNS bigint[] LANGUAGE plpgsql AS $$
+-- Ends one job that succeeded: what queue_succeed does, without the weight of a batch.
+CREATE OR REPLACE FUNCTION orch.queue_succeed_one(p_worker bigint, p_job bigint, p_lease bigint, p_result jsonb)
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-  v_ended bigint[];
-  v_told bigint[];
+  j orch.job;
+  v_slot_ms float8;
+BEGIN
+  DELETE FROM orch.job WHERE id = p_job AND state = 'running' AND lease = p_lease AND worker_id = p_worker
+    RETURNING * INTO j;
+  IF NOT FOUND THEN RETURN false; END IF;
+  INSERT INTO orch.job_history (id, pipeline_id, proposal_id, lease, worker_id, enqueued_at, claimed_at, class_id, rank,
+                                attempt, state, step, role, subject, result)
+  VALUES (j.id, j.pipeline_id, j.proposal_id, j.lease, j.worker_id, j.enqueued_at, j.claimed_at, j.class_id, j.rank,
+          j.attempt, 'succeeded', j.step, j.role, j.subject, p_result);
+  v_slot_ms := date_part('epoch', now() - j.claimed_at) * 1000;
+  IF v_slot_ms >= 1000 OR random() < 0.0625 THEN PERFORM orch.queue_lane_learn(j.pipeline_id, 1, v_slot_ms); END IF;
+  IF j.proposal_id IS NOT NULL THEN
+    PERFORM orch.proposal_on_job(j.proposal_id, j.id, j.step, j.role, j.subject, 'succeeded', p_result);
+  END IF;
+  RETURN true;
+END $$;
+
+-- Ends jobs that succeeded: one statement for the whole batch. Returns the ids that were this worker's to end, and
+-- among them those whose proposal must hear of it.
+CREATE OR REPLACE FUNCTION orch.queue_succeed(p_worker bigint, p_jobs bigint[], p_leases bigint[], p_results jsonb[],
+                                              OUT ended bigint[], OUT told bigint[])
+-- The planner takes a batch for ten rows and what runs for one: it would compare every pair. One look into the index
+-- per id, and a hash over the batch, is right for any number.
+LANGUAGE plpgsql SET enable_nestloop = off AS $$
+DECLARE
   r record;
 BEGIN
   FOR r IN
@@ -73,7 +99,8 @@ BEGIN
       SELECT f.job, f.lease, f.result FROM unnest(p_jobs, p_leases, p_results) f(job, lease, result)),
     d AS (
       DELETE FROM orch.job j USING f
-       WHERE j.id = f.job AND j.lease = f.lease AND j.state = 'running' AND j.worker_id = p_worker
+       WHERE j.id = ANY (p_jobs) AND j.state = 'running' AND j.worker_id = p_worker
+         AND j.id = f.job AND j.lease = f.lease
       RETURNING j.id, j.pipeline_id, j.proposal_id, j.lease, j.worker_id, j.enqueued_at, j.claimed_at, j.class_id,
                 j.rank, j.attempt, j.step, j.role, j.subject, f.result),
     h AS (
@@ -81,20 +108,15 @@ BEGIN
                                     rank, attempt, state, step, role, subject, result)
       SELECT id, pipeline_id, proposal_id, lease, worker_id, enqueued_at, claimed_at, class_id, rank, attempt,
              'succeeded', step, role, subject, result FROM d)
-    SELECT pipeline_id, count(*) AS n, array_agg(id) AS ids, array_agg(id) FILTER (WHERE proposal_id IS NOT NULL) AS told,
+    SELECT pipeline_id, count(*) AS n, array_agg(id) AS ended,
+           array_agg(id) FILTER (WHERE proposal_id IS NOT NULL) AS told,
            avg(date_part('epoch', now() - claimed_at)) * 1000 AS slot_ms
       FROM d GROUP BY pipeline_id
   LOOP
-    v_ended := v_ended || r.ids;
-    v_told := v_told || r.told;
+    ended := ended || r.ended;
+    told := told || r.told;
     PERFORM orch.queue_lane_learn(r.pipeline_id, r.n, r.slot_ms);
   END LOOP;
-  IF v_told IS NOT NULL THEN
-    FOR r IN SELECT * FROM orch.job_history WHERE id = ANY (v_told) ORDER BY pipeline_id, proposal_id, id LOOP
-      PERFORM orch.proposal_on_job(r.proposal_id, r.id, r.step, r.role, r.subject, r.state, r.result);
-    END LOOP;
-  END IF;
-  RETURN v_ended;
 END $$;
 
 -- Hands in a batch: p_states as 'succeeded', 'failed', 'cancelled' or 'timed_out' (NULL: all succeeded).
@@ -103,6 +125,7 @@ CREATE OR REPLACE FUNCTION orch.queue_finish(p_worker bigint, p_jobs bigint[], p
 LANGUAGE plpgsql AS $$
 DECLARE
   v_ended bigint[];
+  v_told bigint[];
   v_good bigint[];
   v_good_leases bigint[];
   v_good_results jsonb[];
@@ -116,7 +139,12 @@ BEGIN
       HINT = 'arrays of one length, at most 10000, states succeeded, failed, cancelled or timed_out';
   END IF;
   IF p_states IS NULL OR 'succeeded' = ALL (p_states) THEN
-    v_ended := orch.queue_succeed(p_worker, p_jobs, p_leases, p_results);
+    SELECT s.ended, s.told INTO v_ended, v_told FROM orch.queue_succeed(p_worker, p_jobs, p_leases, p_results) s;
+    IF v_told IS NOT NULL THEN
+      FOR r IN SELECT * FROM orch.job_history WHERE id = ANY (v_told) ORDER BY pipeline_id, proposal_id, id LOOP
+        PERFORM orch.proposal_on_job(r.proposal_id, r.id, r.step, r.role, r.subject, r.state::text, r.result);
+      END LOOP;
+    END IF;
     RETURN QUERY SELECT CASE WHEN cardinality(v_ended) = cardinality(p_jobs) OR f.job = ANY (v_ended) THEN 'ok'
                              ELSE 'lease_lost' END,
                         f.job, f.lease, NULL::smallint, NULL::bigint, NULL::bigint, NULL::bigint, NULL, NULL, NULL,
@@ -135,119 +163,191 @@ BEGIN
   END LOOP;
 END $$;
 
--- Takes up to p_slots jobs for the worker: the next ones in the order (priority, fairness tag, id) among all that the
--- worker could run if it were empty, as long as they fit what is free ({cpu, memory_bytes, gpu}; NULL: only slots
--- count). The first that does not fit ends the claim, so a big job is never overtaken for ever by small ones.
---
--- Each class has its own ordered stretch of the index. Their heads are merged: from the class with the best head,
--- take what stands before the second-best head; then look again. So only rows that are taken are ever locked.
-CREATE OR REPLACE FUNCTION orch.queue_claim(p_worker bigint, p_slots int, p_free jsonb) RETURNS SETOF orch.job_grant
+-- Moves the queue's virtual clock to what has just been taken; it never goes back.
+CREATE OR REPLACE FUNCTION orch.queue_clock_advance(p_tag bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF p_tag > coalesce(pg_sequence_last_value('orch.queue_clock'), 0) THEN
+    PERFORM setval('orch.queue_clock', p_tag);
+  END IF;
+END $$;
+
+-- Where a worker of several classes goes on: the class with the best head (its place n in p_classes), and the head of
+-- the next best as the bound up to which that class comes first. NULL when nothing waits.
+CREATE OR REPLACE FUNCTION orch.queue_next_class(p_classes int[], p_from orch.queue_place[], OUT n int,
+                                                 OUT until orch.queue_place) LANGUAGE plpgsql AS $$
+DECLARE
+  r record;
+BEGIN
+  SELECT s.n, s.until INTO r FROM (
+    SELECT c.n, h.rank, h.tag, h.id,
+           lead((h.rank, h.tag, h.id)::orch.queue_place) OVER (ORDER BY h.rank, h.tag, h.id) AS until
+      FROM unnest(p_classes, p_from) WITH ORDINALITY c(class, rank, tag, id, n)
+     CROSS JOIN LATERAL (
+       SELECT j.rank, j.tag, j.id FROM orch.job j
+        WHERE j.class_id = c.class AND j.state = 'queued' AND (j.rank, j.tag, j.id) >= (c.rank, c.tag, c.id)
+        ORDER BY j.rank, j.tag, j.id LIMIT 1) h) s
+   ORDER BY s.rank, s.tag, s.id LIMIT 1;
+  n := r.n;
+  until := r.until;
+END $$;
+
+-- Gives the class's next job between two places to the worker. Leases are drawn while the row is locked: a later claim
+-- of it draws a greater one. The grant's job is NULL when there is none.
+CREATE OR REPLACE FUNCTION orch.queue_take_one(p_worker bigint, p_class int, p_from orch.queue_place,
+                                               p_until orch.queue_place) RETURNS orch.job_grant LANGUAGE plpgsql AS $$
+DECLARE
+  r orch.job_grant;
+  v_row tid;
+  v_tag bigint;
+BEGIN
+  IF p_until IS NULL THEN
+    SELECT q.ctid, q.tag INTO v_row, v_tag FROM orch.job q WHERE q.class_id = p_class AND q.state = 'queued'
+     ORDER BY q.rank, q.tag, q.id LIMIT 1 FOR UPDATE SKIP LOCKED;
+  ELSE
+    SELECT q.ctid, q.tag INTO v_row, v_tag FROM orch.job q
+     WHERE q.class_id = p_class AND q.state = 'queued' AND (q.rank, q.tag, q.id) >= (p_from.rank, p_from.tag, p_from.id)
+       AND (q.rank, q.tag, q.id) < (p_until.rank, p_until.tag, p_until.id)
+     ORDER BY q.rank, q.tag, q.id LIMIT 1 FOR UPDATE SKIP LOCKED;
+  END IF;
+  IF v_row IS NULL THEN RETURN NULL; END IF;
+  UPDATE orch.job j
+     SET state = 'running', lease = nextval('orch.job_lease'), worker_id = p_worker, attempt = j.attempt + 1,
+         claimed_at = now(), deadline_at = now() + (j.timeout_ms + 60000) * interval '1 ms'
+   WHERE j.ctid = v_row
+  RETURNING 'claimed', j.id, j.lease, j.attempt, j.timeout_ms, j.pipeline_id, j.proposal_id, j.step, j.role, j.subject,
+            CASE WHEN j.proposal_id IS NOT NULL THEN orch.job_brief(j) END
+    INTO r;
+  PERFORM orch.queue_clock_advance(v_tag);
+  RETURN r;
+END $$;
+
+-- Gives up to p_limit of the class's next jobs between two places to the worker; the grants come in no order.
+CREATE OR REPLACE FUNCTION orch.queue_take(p_worker bigint, p_class int, p_from orch.queue_place,
+                                           p_until orch.queue_place, p_limit int) RETURNS SETOF orch.job_grant
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_classes int[];
-  v_left int := p_slots;
-  v_cpu numeric := (p_free->>'cpu')::numeric;
-  v_memory bigint := (p_free->>'memory_bytes')::bigint;
-  v_gpu int := (p_free->>'gpu')::int;
-  v_from orch.queue_place[];  -- per class: where the claim has not looked yet
-  v_at orch.queue_place;
-  v_until orch.queue_place;
-  r record;
-  v_n int;
-  v_class int;
-  v_need orch.job_class;
-  v_fit int;
   v_rows tid[];
   v_tag bigint;
 BEGIN
+  SELECT array_agg(s.ctid), max(s.tag) INTO v_rows, v_tag FROM (
+    SELECT q.ctid, q.tag FROM orch.job q
+     WHERE q.class_id = p_class AND q.state = 'queued' AND (q.rank, q.tag, q.id) >= (p_from.rank, p_from.tag, p_from.id)
+       AND (q.rank, q.tag, q.id) < (p_until.rank, p_until.tag, p_until.id)
+     ORDER BY q.rank, q.tag, q.id LIMIT p_limit FOR UPDATE SKIP LOCKED) s;
+  IF v_rows IS NULL THEN RETURN; END IF;
+  RETURN QUERY
+    UPDATE orch.job j
+       SET state = 'running', lease = nextval('orch.job_lease'), worker_id = p_worker, attempt = j.attempt + 1,
+           claimed_at = now(), deadline_at = now() + (j.timeout_ms + 60000) * interval '1 ms'
+     WHERE j.ctid = ANY (v_rows)
+    RETURNING 'claimed', j.id, j.lease, j.attempt, j.timeout_ms, j.pipeline_id, j.proposal_id, j.step, j.role,
+              j.subject, CASE WHEN j.proposal_id IS NOT NULL THEN orch.job_brief(j) END;
+  PERFORM orch.queue_clock_advance(v_tag);
+END $$;
+
+-- Hands in what ended and takes what is next, in one transaction. One row per finished job, 'ok', 'retry' (it will run
+-- again) or 'lease_lost' (nothing changed: the job is not this worker's any more), and one 'claimed' row per job taken,
+-- in no order. A slot is free only when this has answered.
+--
+-- Taken are the next jobs, by priority, fairness tag and id, among all that the worker could run if it were empty, up
+-- to p_slots and as long as they fit what is free ({cpu, memory_bytes, gpu}; NULL: only slots count). The first that
+-- does not fit ends the claim, so a big job is never overtaken for ever by small ones.
+--
+-- Each class has its own ordered stretch of the index. For a worker of several classes the heads are merged: from the
+-- class with the best head, take what stands before the second-best head; then look again. So only rows that are taken
+-- are ever locked, and a row that another worker is just taking is stepped over.
+CREATE OR REPLACE FUNCTION orch.job_exchange(p_worker bigint, p_jobs bigint[], p_leases bigint[], p_states text[],
+  p_results jsonb[], p_slots int, p_free jsonb DEFAULT NULL) RETURNS SETOF orch.job_grant
+-- Plans must not depend on when they were made: the table is empty or huge within minutes.
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  c_start CONSTANT orch.queue_place := (-32768, 0, 0);
+  c_end CONSTANT orch.queue_place := (32767, 0, 0);
+  v_cpu numeric := (p_free->>'cpu')::numeric;
+  v_memory bigint := (p_free->>'memory_bytes')::bigint;
+  v_gpu int := (p_free->>'gpu')::int;
+  v_left int := p_slots;
+  v_classes int[];
+  v_from orch.queue_place[];  -- per class: where the claim has not looked yet
+  v_next record;
+  v_need record;              -- of the class at hand
+  v_fit int;
+  v_got int;
+  r orch.job_grant;
+BEGIN
+  IF cardinality(p_jobs) = 1 AND cardinality(p_leases) = 1 AND coalesce(p_states[1], 'succeeded') = 'succeeded' THEN
+    r.outcome := CASE WHEN orch.queue_succeed_one(p_worker, p_jobs[1], p_leases[1], p_results[1]) THEN 'ok'
+                      ELSE 'lease_lost' END;
+    r.job := p_jobs[1]; r.lease := p_leases[1];
+    RETURN NEXT r;
+  ELSIF cardinality(p_jobs) > 0 THEN
+    RETURN QUERY SELECT * FROM orch.queue_finish(p_worker, p_jobs, p_leases, p_states, p_results);
+  END IF;
   IF p_slots NOT BETWEEN 0 AND 10000 THEN
     RAISE EXCEPTION 'cannot claim % jobs at once', p_slots USING ERRCODE = 'OR003', HINT = '0 to 10000';
   END IF;
-  SELECT classes INTO v_classes FROM orch.worker WHERE id = p_worker AND state = 'active';
+  IF coalesce(p_slots, 0) = 0 THEN RETURN; END IF;
+  SELECT w.classes, c.* INTO v_need FROM orch.worker w LEFT JOIN orch.job_class c ON c.id = w.classes[1]
+   WHERE w.id = p_worker AND w.state = 'active';
   IF NOT FOUND THEN
+    IF cardinality(p_jobs) > 0 THEN RETURN; END IF; -- given up on: it may still hand in, and not take
     RAISE EXCEPTION 'worker % is not active', p_worker USING ERRCODE = 'OR004',
       HINT = 'after a heartbeat it is active again; after a stop it must register';
   END IF;
-  v_from := array_fill((-32768, 0, 0)::orch.queue_place, ARRAY[cardinality(v_classes)]);
+  v_classes := v_need.classes;
+  IF cardinality(v_classes) > 1 THEN v_from := array_fill(c_start, ARRAY[cardinality(v_classes)]); END IF;
   WHILE v_left > 0 LOOP
-    IF cardinality(v_classes) = 1 THEN
-      v_n := 1; v_class := v_classes[1]; v_until := (32767, 0, 0);
-    ELSE
-      SELECT s.n, s.class, coalesce(s.until, (32767, 0, 0)::orch.queue_place) AS until INTO r FROM (
-        SELECT c.n, c.class, h.rank, h.tag, h.id,
-               lead((h.rank, h.tag, h.id)::orch.queue_place) OVER (ORDER BY h.rank, h.tag, h.id) AS until
-          FROM unnest(v_classes, v_from) WITH ORDINALITY c(class, rank, tag, id, n)
-         CROSS JOIN LATERAL (
-           SELECT j.rank, j.tag, j.id FROM orch.job j
-            WHERE j.class_id = c.class AND j.state = 'queued' AND (j.rank, j.tag, j.id) >= (c.rank, c.tag, c.id)
-            ORDER BY j.rank, j.tag, j.id LIMIT 1) h) s
-       ORDER BY s.rank, s.tag, s.id LIMIT 1;
-      EXIT WHEN NOT FOUND;
-      v_n := r.n; v_class := r.class; v_until := r.until;
+    IF v_from IS NOT NULL THEN
+      v_next := orch.queue_next_class(v_classes, v_from);
+      EXIT WHEN v_next.n IS NULL;
+      SELECT v_classes AS classes, c.* INTO v_need FROM orch.job_class c WHERE c.id = v_classes[v_next.n];
     END IF;
     v_fit := v_left;
     IF p_free IS NOT NULL THEN
-      SELECT * INTO v_need FROM orch.job_class WHERE id = v_class;
-      v_fit := least(v_fit, floor(v_cpu / nullif(v_need.cpu, 0)), v_memory / nullif(v_need.memory_bytes, 0),
+      v_fit := least(v_left, floor(v_cpu / nullif(v_need.cpu, 0)), v_memory / nullif(v_need.memory_bytes, 0),
                      v_gpu / nullif(v_need.gpu, 0));
       EXIT WHEN v_fit <= 0;
     END IF;
-    v_at := v_from[v_n];
-    SELECT array_agg(s.ctid), max(s.tag) INTO v_rows, v_tag FROM (
-      SELECT j.ctid, j.tag FROM orch.job j
-       WHERE j.class_id = v_class AND j.state = 'queued'
-         AND (j.rank, j.tag, j.id) >= (v_at.rank, v_at.tag, v_at.id)
-         AND (j.rank, j.tag, j.id) < (v_until.rank, v_until.tag, v_until.id)
-       ORDER BY j.rank, j.tag, j.id LIMIT v_fit FOR UPDATE SKIP LOCKED) s;
-    IF v_rows IS NOT NULL THEN
-      -- Leases are drawn while the rows are locked: a later claim of a row draws a greater one.
-      RETURN QUERY
-        UPDATE orch.job j SET state = 'running', lease = nextval('orch.job_lease'), worker_id = p_worker,
-               attempt = j.attempt + 1, claimed_at = now(), progress = NULL, progress_text = NULL,
-               deadline_at = now() + (j.timeout_ms + 60000) * interval '1 ms'
-         WHERE j.ctid = ANY (v_rows)
-        RETURNING 'claimed', j.id, j.lease, j.attempt, j.timeout_ms, j.pipeline_id, j.proposal_id, j.step, j.role,
-                  j.subject, CASE WHEN j.proposal_id IS NOT NULL THEN orch.job_brief(j) END;
-      IF v_tag > (SELECT last_value FROM orch.queue_clock) THEN PERFORM setval('orch.queue_clock', v_tag); END IF;
-      v_left := v_left - cardinality(v_rows);
-      IF p_free IS NOT NULL THEN
-        v_cpu := v_cpu - v_need.cpu * cardinality(v_rows);
-        v_memory := v_memory - v_need.memory_bytes * cardinality(v_rows);
-        v_gpu := v_gpu - v_need.gpu * cardinality(v_rows);
+    v_got := 0;
+    IF v_fit = 1 THEN
+      IF v_from IS NULL THEN
+        r := orch.queue_take_one(p_worker, v_need.id, NULL, NULL);
+      ELSE
+        r := orch.queue_take_one(p_worker, v_need.id, v_from[v_next.n], coalesce(v_next.until, c_end));
       END IF;
+      IF r.job IS NOT NULL THEN
+        RETURN NEXT r;
+        v_got := 1;
+      END IF;
+    ELSIF v_from IS NULL THEN
+      RETURN QUERY SELECT * FROM orch.queue_take(p_worker, v_need.id, c_start, c_end, v_fit);
+      GET DIAGNOSTICS v_got = ROW_COUNT;
+    ELSE
+      RETURN QUERY SELECT * FROM orch.queue_take(p_worker, v_need.id, v_from[v_next.n], coalesce(v_next.until, c_end),
+                                                 v_fit);
+      GET DIAGNOSTICS v_got = ROW_COUNT;
     END IF;
-    EXIT WHEN v_until.rank = 32767;
-    IF coalesce(cardinality(v_rows), 0) < v_fit THEN v_from[v_n] := v_until; END IF;
+    EXIT WHEN v_from IS NULL;
+    EXIT WHEN v_next.until IS NULL;
+    v_left := v_left - v_got;
+    v_cpu := v_cpu - v_need.cpu * v_got;
+    v_memory := v_memory - v_need.memory_bytes * v_got;
+    v_gpu := v_gpu - v_need.gpu * v_got;
+    IF v_got < v_fit THEN v_from[v_next.n] := v_next.until; END IF;
   END LOOP;
 END $$;
 
--- Hands in what ended and takes what is next. One row per finished job, 'ok', 'retry' (it will run again) or
--- 'lease_lost' (nothing changed: the job is not this worker's any more), and one 'claimed' row per job taken, in no
--- order. A slot is free only when this has answered.
-CREATE OR REPLACE FUNCTION orch.job_exchange(p_worker bigint, p_jobs bigint[], p_leases bigint[], p_states text[],
-  p_results jsonb[], p_slots int, p_free jsonb DEFAULT NULL) RETURNS SETOF orch.job_grant
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
-SET plan_cache_mode = force_generic_plan AS $$
-BEGIN
-  IF cardinality(p_jobs) > 0 THEN
-    RETURN QUERY SELECT * FROM orch.queue_finish(p_worker, p_jobs, p_leases, p_states, p_results);
-    -- A worker that was given up on may still hand in; it may not take.
-    IF NOT EXISTS (SELECT FROM orch.worker WHERE id = p_worker AND state = 'active') THEN RETURN; END IF;
-  END IF;
-  IF p_slots > 0 THEN RETURN QUERY SELECT * FROM orch.queue_claim(p_worker, p_slots, p_free); END IF;
-END $$;
-
 CREATE OR REPLACE FUNCTION orch.job_claim(p_worker bigint, p_slots int, p_free jsonb DEFAULT NULL)
-RETURNS SETOF orch.job_grant LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+RETURNS SETOF orch.job_grant LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  RETURN QUERY SELECT * FROM orch.queue_claim(p_worker, p_slots, p_free);
+  RETURN QUERY SELECT * FROM orch.job_exchange(p_worker, NULL, NULL, NULL, NULL, p_slots, p_free);
 END $$;
 
 -- Hands in one job: 'ok', 'retry' or 'lease_lost'.
 CREATE OR REPLACE FUNCTION orch.job_finish(p_worker bigint, p_job bigint, p_lease bigint, p_state text, p_result jsonb)
 RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   RETURN (SELECT outcome FROM orch.queue_finish(p_worker, ARRAY[p_job], ARRAY[p_lease], ARRAY[p_state],
                                                 ARRAY[p_result]));
@@ -255,7 +355,7 @@ END $$;
 
 -- Says how far a running job is: 'ok', 'cancel' (somebody wants it stopped) or 'lease_lost'.
 CREATE OR REPLACE FUNCTION orch.job_progress(p_job bigint, p_lease bigint, p_fraction real, p_text text) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 BEGIN
   UPDATE orch.job SET progress = least(greatest(p_fraction, 0), 1), progress_text = left(p_text, 200)
    WHERE id = p_job AND lease = p_lease AND state = 'running';

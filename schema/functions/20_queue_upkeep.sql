@@ -15,7 +15,7 @@ END $$;
 -- that its worker finds with its next heartbeat. A row that somebody holds is being claimed or finished at this very
 -- moment; it is not waited for, the wish is found by its worker or by upkeep. Returns {cancelled, running}.
 CREATE OR REPLACE FUNCTION orch.jobs_cancel(p_proposal_id bigint, p_job bigint DEFAULT NULL) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
   j orch.job;
   l orch.job_later;
@@ -65,7 +65,7 @@ END $$;
 -- the queue or fail; a hung step, past its hard deadline, ends as timed out, however lively its worker.
 -- Returns {silent_workers, requeued, failed, hung, cancelled}.
 CREATE OR REPLACE FUNCTION orch.jobs_recover(p_limit int DEFAULT 1000) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
   v_silent int;
   v_orphans bigint[];

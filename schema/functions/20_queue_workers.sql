@@ -35,7 +35,7 @@ END $$;
 -- the worker is unknown or was stopped: it must register again.
 CREATE OR REPLACE FUNCTION orch.worker_heartbeat(p_worker bigint, p_jobs bigint[], p_leases bigint[],
   p_free jsonb DEFAULT NULL) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
   v_cancels jsonb;
   v_lost jsonb;
@@ -84,7 +84,7 @@ END $$;
 
 -- Gives one job back without burning an attempt: 'ok' or 'lease_lost'.
 CREATE OR REPLACE FUNCTION orch.job_release(p_worker bigint, p_job bigint, p_lease bigint) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 BEGIN
   PERFORM FROM orch.job WHERE id = p_job AND lease = p_lease AND state = 'running' AND worker_id = p_worker FOR UPDATE;
   IF NOT FOUND THEN RETURN 'lease_lost'; END IF;
@@ -95,7 +95,7 @@ END $$;
 -- After a broken connection, and with no exchange under way: "these I hold, nothing else". What a lost answer had
 -- granted goes back. Returns {ok, handed_back, cancels, lost} as a heartbeat does.
 CREATE OR REPLACE FUNCTION orch.worker_resume(p_worker bigint, p_jobs bigint[], p_leases bigint[]) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
   v_beat jsonb := orch.worker_heartbeat(p_worker, p_jobs, p_leases);
   v_stray bigint[];
@@ -108,7 +108,7 @@ END $$;
 
 -- A worker leaves. What it still holds goes back without burning an attempt. Returns {handed_back}.
 CREATE OR REPLACE FUNCTION orch.worker_stop(p_worker bigint) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 BEGIN
   UPDATE orch.worker SET state = 'stopped', heartbeat_at = now() WHERE id = p_worker AND state <> 'stopped';
   RETURN jsonb_build_object('handed_back', orch.queue_give_back(

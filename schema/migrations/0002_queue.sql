@@ -34,7 +34,7 @@ CREATE TABLE orch.job_class (
 CREATE TABLE orch.lane (
   pipeline_id bigint PRIMARY KEY,
   end_tag bigint NOT NULL DEFAULT 0,
-  cost_ms bigint NOT NULL DEFAULT 1000 CHECK (cost_ms BETWEEN 1 AND 86400000)
+  cost_ms int NOT NULL DEFAULT 1000   -- 1 to 86400000
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 CREATE TABLE orch.worker (
@@ -56,6 +56,12 @@ CREATE TABLE orch.worker (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 CREATE INDEX worker_present ON orch.worker (id) WHERE state <> 'stopped';
 
+-- Enums, not text with a CHECK: PostgreSQL parses a table's CHECKs and its triggers' WHEN anew for every statement, and
+-- here statements are small.
+CREATE TYPE orch.job_state AS ENUM ('queued', 'running');
+CREATE TYPE orch.job_end AS ENUM ('succeeded', 'failed', 'cancelled', 'timed_out');
+CREATE TYPE orch.job_recovery AS ENUM ('silent worker', 'hung step');
+
 CREATE TABLE orch.job (
   id bigint NOT NULL DEFAULT nextval('orch.job_id'),
   pipeline_id bigint NOT NULL,
@@ -68,19 +74,18 @@ CREATE TABLE orch.job (
   claimed_at timestamptz,
   deadline_at timestamptz,            -- hard: past it the step counts as hung, whatever its worker says
   class_id int NOT NULL,
+  cost_ms int NOT NULL,               -- what its lane was charged
   backoff_ms int NOT NULL,
   max_ms int NOT NULL,
   progress real,
   rank smallint NOT NULL,             -- minus the priority: the index then ascends in every column
   attempt smallint NOT NULL DEFAULT 0,
   retry_limit smallint NOT NULL,
-  state text NOT NULL DEFAULT 'queued',
+  state orch.job_state NOT NULL DEFAULT 'queued',
   step text NOT NULL,
   role text NOT NULL,
   subject text,
-  progress_text text,
-  CONSTRAINT job_state CHECK (state = 'queued' AND worker_id IS NULL OR state = 'running' AND worker_id IS NOT NULL
-    AND lease > 0 AND claimed_at IS NOT NULL AND deadline_at IS NOT NULL)
+  progress_text text
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_threshold = -1);
@@ -125,11 +130,11 @@ CREATE TABLE orch.job_history (
   class_id int NOT NULL,
   rank smallint NOT NULL,
   attempt smallint NOT NULL,
-  state text NOT NULL CHECK (state IN ('succeeded', 'failed', 'cancelled', 'timed_out')),
+  state orch.job_end NOT NULL,
   step text NOT NULL,
   role text NOT NULL,
   subject text,
-  recovery text CHECK (recovery IN ('silent worker', 'hung step')),
+  recovery orch.job_recovery,
   result jsonb
 ) WITH (autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX job_history_proposal ON orch.job_history (proposal_id) WHERE proposal_id IS NOT NULL;
@@ -161,13 +166,10 @@ BEGIN
   RAISE EXCEPTION '%', tg_argv[0] USING errcode = 'OR002';
 END $$;
 
-CREATE TRIGGER job_lease_grows AFTER UPDATE ON orch.job FOR EACH ROW
-  WHEN (new.id <> old.id OR new.lease < old.lease
-        OR (new.state = 'running' AND old.state = 'queued' AND new.lease = old.lease)
-        OR (new.state = 'running' AND old.state = 'running'
-            AND (new.lease <> old.lease OR new.worker_id <> old.worker_id OR new.attempt <> old.attempt))
-        OR (new.state = 'queued' AND new.lease <> old.lease))
-  EXECUTE FUNCTION orch.queue_refuse('a job keeps its id, and a lease is new with every claim and never goes back');
+CREATE TRIGGER job_lease_grows AFTER UPDATE OF id, lease, worker_id ON orch.job FOR EACH ROW
+  WHEN (new.lease < old.lease OR new.id <> old.id
+        OR new.lease = old.lease AND coalesce(new.worker_id <> coalesce(old.worker_id, -1), false))
+  EXECUTE FUNCTION orch.queue_refuse('a job keeps its id; whoever takes it gets a greater lease');
 CREATE TRIGGER job_history_fixed BEFORE UPDATE OR DELETE ON orch.job_history FOR EACH ROW
   EXECUTE FUNCTION orch.queue_refuse('an ended job never changes');
 CREATE TRIGGER job_history_kept BEFORE TRUNCATE ON orch.job_history FOR EACH STATEMENT
