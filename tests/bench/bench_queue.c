@@ -82,11 +82,12 @@ static const char floor_table[] =
     "create index q_ready on q(priority, run_at, id) where state = 0";
 static const char floor_enqueue[] = "with i as (insert into q(payload) values ('{\"id\":1}') returning id)"
                                     " select pg_notify('orch_jobs', '') from i";
+/* The finish comes first in the statement: a claim may lock rows that others are about to finish. */
 static const char floor_exchange[] =
-    "with d as (update q set state = 2, finished_at = now() where id = any($2::bigint[]) and state = 1)"
-    " update q set state = 1, attempt = attempt + 1, started_at = now() where id = any(array(select id from q"
-    " where state = 0 and run_at <= now() order by priority, run_at, id limit $4::int for update skip locked))"
-    " returning 'claimed', id, 0, $1::bigint, $3::bigint[]";
+    "with d as (update q set state = 2, finished_at = now() where id = any($2::bigint[]) and state = 1 returning 1)"
+    " update q set state = 1, attempt = attempt + 1, started_at = now() where (select count(*) from d) >= 0"
+    " and id = any(array(select id from q where state = 0 and run_at <= now() order by priority, run_at, id"
+    " limit $4::int for update skip locked)) returning 'claimed', id, 0, $1::bigint, $3::bigint[]";
 static const char orch_enqueue[] = "select orch.job_enqueue(1, null, 'noop', 'step')";
 static const char orch_exchange[] = "select outcome, job, lease from orch.job_exchange($1, $2, $3, null, null, $4,"
                                     " '{\"cpu\": 10000, \"memory_bytes\": 1, \"gpu\": 0}')";
@@ -228,6 +229,8 @@ static void measure_rate(void) {
     if (pid < 0) die("fork", strerror(errno));
     if (pid == 0) process_main(ready[1], go[0], result[1]);
   }
+  close(ready[1]); /* so that a process that dies ends the reads below */
+  close(result[1]);
   char bytes[256] = {0};
   for (int i = 0; i < opt.procs; i++)
     if (read(ready[0], bytes, 1) != 1) die("ready", strerror(errno));
