@@ -131,7 +131,7 @@ const char *cli_safe(struct cli *cli, const char *text);
 /* A member of an object as safe text: strings as they are, numbers printed, true/false as yes/no, null and absent as
  * "". */
 const char *cli_member(struct cli *cli, const json_t *object, const char *key);
-/* "2026-01-05 09:04" in local time from an RFC 3339 text, or "" for NULL. */
+/* "2026-01-05 09:04:05" in local time from an RFC 3339 text, or "" for NULL. */
 const char *cli_when(struct cli *cli, const char *rfc3339);
 /* "3 d 4 h ago" / "in 2 h 5 m" from an RFC 3339 text, or "". */
 const char *cli_ago(struct cli *cli, const char *rfc3339);

@@ -75,7 +75,7 @@ const char *cli_when(struct cli *cli, const char *rfc3339) {
   time_t seconds = (time_t)(wall_us / 1000000);
   struct tm local;
   char text[32];
-  if (localtime_r(&seconds, &local) == NULL || strftime(text, sizeof text, "%Y-%m-%d %H:%M", &local) == 0) {
+  if (localtime_r(&seconds, &local) == NULL || strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local) == 0) {
     return cli_safe(cli, rfc3339);
   }
   const char *kept = arena_strdup(&cli->arena, text);

@@ -61,16 +61,18 @@ void cli_show_steps(struct cli *cli, const json_t *steps, const char *indent) {
   }
 }
 
+/* "at least 0.75, at least champion - 0.01": a positive allowance is for errors, where less is better. */
 static const char *limits_text(struct cli *cli, const json_t *check) {
-  static const char *const keys[] = {"min", "max", "vs_champion"};
-  static const char *const shown[] = {"at least", "at most", "against champion"};
+  const json_t *min = json_object_get(check, "min"), *max = json_object_get(check, "max");
+  const json_t *champion = json_object_get(check, "vs_champion");
+  double allowance = json_number_value(champion);
   struct strbuf text;
   strbuf_init(&text, 300);
-  for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-    const json_t *limit = json_object_get(check, keys[i]);
-    if (json_is_number(limit)) {
-      strbuf_printf(&text, "%s%s %.6g", text.len > 0 ? ", " : "", shown[i], json_number_value(limit));
-    }
+  if (json_is_number(min)) strbuf_printf(&text, "at least %.6g", json_number_value(min));
+  if (json_is_number(max)) strbuf_printf(&text, "%sat most %.6g", text.len > 0 ? ", " : "", json_number_value(max));
+  if (json_is_number(champion)) {
+    strbuf_printf(&text, "%s%s champion", text.len > 0 ? ", " : "", allowance > 0 ? "at most" : "at least");
+    if (allowance != 0) strbuf_printf(&text, " %c %.6g", allowance > 0 ? '+' : '-', fabs(allowance));
   }
   const char *kept = arena_strdup(&cli->arena, strbuf_text(&text));
   strbuf_fini(&text);

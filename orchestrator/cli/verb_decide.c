@@ -27,7 +27,7 @@ static bool find_gate(struct cli *cli, const char *word, json_t **ret, struct er
   if (json_is_object(gate)) {
     *ret = json_incref(gate);
   } else {
-    err_set(err, ERR_REFUSED, "proposal #%lld is %s: it has no gate yet", (long long)id,
+    err_set(err, ERR_REFUSED, "proposal #%lld is %s: there is no gate to decide", (long long)id,
             cli_member(cli, document, "state"));
     err_hint(err, "orch show %lld", (long long)id);
   }

@@ -46,7 +46,8 @@ static bool list(struct cli *cli, struct err *err) {
     cli_table_cell_color(table, cli_state_color(state), state);
     cli_table_cell(table, cli_member(cli, o, "attempts"));
     cli_table_cell(table, cli_ago(cli, json_string_value(json_object_get(o, "created_at"))));
-    cli_table_cell(table, pending ? cli_ago(cli, json_string_value(json_object_get(o, "due_at"))) : "");
+    const char *due = pending ? cli_ago(cli, json_string_value(json_object_get(o, "due_at"))) : "";
+    cli_table_cell(table, pending && strncmp(due, "in ", 3) != 0 ? "now" : due);
     cli_table_cell(table, json_string_value(json_object_get(o, "error")));
   }
   cli_table_print(table, "Nothing to deliver.");
@@ -75,8 +76,9 @@ const struct cli_verb verb_webhooks = {
     .summary = "Show what goes out to webhooks and chat, and retry dead letters",
     .usage = "webhooks [--state STATE] | webhooks retry ID",
     .help = "Events wait in an outbox until their receiver has taken them; what was tried\n"
-            "for a day or was refused for good is dead, with the last error. 'retry' gives\n"
-            "a dead letter another chance.",
+            "for days or was refused for good is dead, with the last error. 'retry' gives a\n"
+            "dead letter another chance. What belongs to one gate goes out in order, so a\n"
+            "message may wait for the one before it.",
     .examples = "orch webhooks --state dead\norch webhooks retry 118\norch webhooks --json",
     .options = options,
     .max_args = 2,
