@@ -6,6 +6,8 @@
 
 #define CLI_VERBS(V)                                                                                                   \
   V(serve)                                                                                                             \
+  V(up)                                                                                                                \
+  V(down)                                                                                                              \
   V(status)                                                                                                            \
   V(worker)                                                                                                            \
   V(migrate)                                                                                                           \
