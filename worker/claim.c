@@ -83,6 +83,7 @@ static void claimed(struct worker *worker, const struct db_result *result, int r
     log_event(LOG_INFO, "job.claimed", LOG_I("job", job), LOG_I("lease", lease),
               LOG_S("step", attempt_label(slot->attempt)),
               LOG_I("attempt", db_get_i64(result, row, db_column(result, "attempt"), 0)));
+    if (worker->stopping) attempt_stop(slot->attempt, ATTEMPT_HAND_BACK); /* asked for before the signal came */
     return;
   }
   worker->resume_due = true; /* more than was asked for: what nobody holds goes back */

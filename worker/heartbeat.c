@@ -199,6 +199,15 @@ static void beat_later(struct worker *worker, int64_t ms) {
   if (!worker->closing) uv_timer_start(&worker->beat_timer, beat_due, (uint64_t)(ms > 0 ? ms : 0), 0);
 }
 
+void worker_beat_soon(struct worker *worker) {
+  int64_t since_ms = (clock_mono_us() - worker->beat_sent_us) / 1000;
+  if (worker->beating) return;
+  if (since_ms >= WORKER_BEAT_LEAST_MS)
+    worker_beat(worker);
+  else
+    beat_later(worker, WORKER_BEAT_LEAST_MS - since_ms);
+}
+
 static void left(void *arg, struct db_result *result, const struct err *err) {
   struct worker *worker = arg;
   MAGIC_CHECK(worker, WORKER_MAGIC);

@@ -108,7 +108,7 @@ static void notified(void *arg, const char *channel, const char *payload) {
   look(worker);
   uv_timer_start(&worker->recheck_timer, looked_again, WORKER_RECHECK_MS, 0);
   /* A wake-up may also mean: somebody wants a job stopped. */
-  if (worker_running(worker)) worker_beat(worker);
+  if (worker_running(worker)) worker_beat_soon(worker);
 }
 
 static void poll_due(uv_timer_t *timer) {

@@ -20,9 +20,10 @@
 
 #define WORKER_MAGIC 0x776f726bu
 #define WORKER_SLOTS_MAX 256
-#define WORKER_PROGRESS_MS 1000 /* between two reports of one job */
-#define WORKER_IDLE_MS 1000     /* without a job: time to give memory back */
-#define WORKER_RECHECK_MS 5     /* after a wake-up: the database sends at most one in 4 ms */
+#define WORKER_PROGRESS_MS 1000  /* between two reports of one job */
+#define WORKER_BEAT_LEAST_MS 200 /* between two heartbeats */
+#define WORKER_IDLE_MS 1000      /* without a job: time to give memory back */
+#define WORKER_RECHECK_MS 5      /* after a wake-up: the database sends at most one in 4 ms */
 
 struct slot {
   struct worker *worker;
@@ -85,6 +86,8 @@ void worker_add_free(const struct worker *worker, struct strbuf *out);
 
 /* heartbeat.c */
 void worker_beat(struct worker *worker); /* whichever of register, heartbeat and resume is due */
+void worker_beat_soon(
+    struct worker *worker); /* for a cancellation to be seen; wake-ups may come in hundreds a second */
 void worker_leave(struct worker *worker);
 void worker_db_failed(struct worker *worker, const char *what, const struct err *err);
 

@@ -45,7 +45,7 @@ static bool find_link(struct place *place, const struct rollout_options *options
   const char *last = slash + 1;
   if (!*last || strcmp(last, ".") == 0 || strcmp(last, "..") == 0 || strlen(place->link) > PATH_MAX - 200)
     return err_set(err, ERR_INVALID, "the driver's path '%.200s' does not name a link", path);
-  place->parent = mem_strndup(place->link, (size_t)(slash - place->link ? slash - place->link : 1));
+  place->parent = mem_strndup(place->link, slash > place->link ? (size_t)(slash - place->link) : 1);
   place->folder = mem_printf("%s/.%s.orch", strcmp(place->parent, "/") == 0 ? "" : place->parent, last);
   struct stat info;
   if (lstat(place->link, &info) == 0 && !S_ISLNK(info.st_mode)) {
