@@ -129,6 +129,7 @@ static bool gather(struct cli *cli, struct cli_file *files, size_t *count, struc
     if (!files[*count - 1].is_server) continue;
     cli_file_fini(&files[0]); /* named outright: that one, and not the one lying here */
     files[0] = files[--*count];
+    files[*count] = (struct cli_file){0}; /* moved, not copied */
     files[0].problems.file = files[0].path;
     cli_file_parse(&files[0], NULL);
   }
