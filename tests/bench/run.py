@@ -1,0 +1,219 @@
+#!/usr/bin/python3
+"""Measures what docs/performance.md reports, and writes its table. Called by scripts/bench.
+
+Every number is the median of ROUNDS (5) rounds; where a peer or a floor exists both are measured in turn within the same
+round, because this kind of machine is noisy and only ratios within one run mean something.
+
+    tests/bench/run.py [--rounds N] [--only spawn,callback,rollback,memory,queue] [--write]
+"""
+import argparse
+import datetime
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILD = os.environ.get("ORCH_BUILD", os.path.join(TOP, "build/release"))
+os.environ.setdefault("ORCH_BIN", os.path.join(BUILD, "orch"))
+sys.path.insert(0, os.path.join(TOP, "tests/e2e"))
+import kit  # noqa: E402  pylint: disable=wrong-import-position
+
+SPAWN = os.path.join(BUILD, "tests/bench/bench_spawn")
+CALLBACK = os.path.join(BUILD, "tests/bench/bench_callback")
+rows = []  # (what, ours, beside, target, met)
+
+
+def say(text):
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def report(what, ours, beside, target, met):
+    rows.append((what, ours, beside, target, "yes" if met else "no"))
+    say(f"{what}: {ours}; {beside}; target {target}: {'met' if met else 'NOT MET'}")
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def run(*args, **kw):
+    return subprocess.run(args, check=True, capture_output=True, text=True, **kw).stdout
+
+
+def rss_mb(process):
+    with open(f"/proc/{process.pid}/status", encoding="utf-8") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) / 1024
+
+
+# ---------------------------------------------------------------- from a committed job to a running process
+
+def bench_spawn(rounds):
+    with kit.World(pipelines=()) as w:
+        marker = os.path.join(w.dir, "started")
+        folder = os.path.join(w.dir, "pipelines", "probe")
+        os.makedirs(folder)
+        text = kit.PIPELINE.format(name="probe").replace("[/bin/sh, train.sh]", json.dumps([SPAWN, "child", marker]))
+        for name, content in (("pipeline.yaml", text), ("evaluate.sh", kit.EVALUATE), ("rows.csv", "x\n1\n")):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+                f.write(content)
+        w.orch("apply", "pipelines/probe")
+        w.worker()
+        kit.wait_for("the worker", lambda: w.sql("select 1 from orch.worker where state = 'active'"))
+        bare, jobs = [], []
+        for number in range(rounds):
+            bare.append(median([float(x) for x in run(SPAWN, "bare", marker, "40").split()]))
+            jobs.append(median([float(x) for x in run(SPAWN, "jobs", marker, "40", w.url("orch"), "probe").split()]))
+            say(f"  round {number + 1}: bare uv_spawn {bare[-1]:.2f} ms, job {jobs[-1]:.2f} ms")
+    extra = median([j - b for j, b in zip(jobs, bare)])
+    report("job committed -> training process started, p50", f"{median(jobs):.2f} ms", f"bare `uv_spawn` {median(bare):.2f} ms",
+           "within 5 ms of it", extra <= 5)
+
+
+# ---------------------------------------------------------------- signed callback -> committed decision -> 200
+
+PREPARE = """
+do $$
+declare
+  v_worker bigint := (orch.worker_register('bench', 'here', 1, '{{}}', 64, 1 << 30, 0, 64, 600000) ->> 'worker')::bigint;
+  v_spec   jsonb := (select spec from orch.revision order by id limit 1);
+  g        orch.job_grant;
+begin
+  for i in {first} .. {last} loop
+    perform orch.pipeline_apply(jsonb_set(v_spec, '{{pipeline}}', to_jsonb('bench-' || i)), 'bench ' || i,
+      'sha256:' || encode(sha256(('bench ' || i)::bytea), 'hex'), 'sha256:' || repeat('0', 64), null, null, 'user:bench');
+    perform orch.proposal_create('bench-' || i, 'bench', 'keep', 'user:bench', null, null);
+  end loop;
+  for turn in 1 .. 2 loop
+    loop
+      exit when not exists (select from orch.job where state = 'queued');
+      for g in select * from orch.job_claim(v_worker, 1000, null) loop
+        perform orch.job_finish(v_worker, g.job, g.lease, 'succeeded', case when g.role = 'evaluate' then '{{"metrics": {{"accuracy": 0.9}}}}'
+          else jsonb_build_object('output', 'sha256:' || encode(sha256(g.job::text::bytea), 'hex')) end);
+      end loop;
+    end loop;
+  end loop;
+  perform orch.worker_stop(v_worker);
+end $$
+"""
+
+
+def bench_callback(rounds, rate=500, seconds=5):
+    with kit.World() as w:
+        w.sql("alter system set max_wal_size = '4GB'")
+        # Deployments of thousands of artifacts that do not exist would measure something else: nobody claims them.
+        w.sql("create or replace function orch.deployment_claim(text, bigint) returns table (id bigint, lease bigint, kind text, "
+              "pipeline text, version int, artifact text, driver jsonb, generation bigint) language sql as 'select null::bigint, "
+              "null::bigint, null::text, null::text, null::int, null::text, null::jsonb, null::bigint where false'")
+        w.serve()
+        p99, p50, rates, failed = [], [], [], 0
+        for number in range(rounds + 1):  # the first warms up
+            n = rate * (seconds if number else 1)
+            first = number * 100000
+            w.sql(PREPARE.format(first=first, last=first + n - 1))
+            w.sql("analyze")
+            gates = "\n".join(w.sql("select id || ' ' || digest from orch.gate where state = 'open' order by id")) + "\n"
+            out = json.loads(subprocess.run([CALLBACK, f"http://127.0.0.1:{w.port}/v1/callbacks/webhook", kit.WEBHOOK_SECRET, str(rate)],
+                                            input=gates, capture_output=True, text=True, check=False).stdout)
+            if number == 0:
+                continue
+            say(f"  round {number}: {out}")
+            p50.append(out["p50_ms"])
+            p99.append(out["p99_ms"])
+            rates.append(out["per_second"])
+            failed += out["failed"]
+        decided = int(w.sql("select count(*) from orch.decision")[0])
+        say(f"  {decided} decisions in the database, {failed} failed")
+    report(f"signed callback -> committed decision -> 200, {rate}/s, p99", f"{median(p99):.1f} ms (p50 {median(p50):.1f} ms)",
+           f"{median(rates):.0f}/s achieved", "under 20 ms", median(p99) < 20 and failed == 0)
+
+
+# ---------------------------------------------------------------- rollback, memory
+
+def bench_rollback(rounds):
+    took = []
+    with kit.World() as w:
+        w.serve()
+        w.worker()
+        w.promote()
+        for number in range(rounds + 1):
+            w.promote()
+            begin = time.monotonic()
+            w.orch("rollback", "quick", "--reason", "bench")
+            if number:
+                took.append((time.monotonic() - begin) * 1000)
+            w.orch("release", "quick")
+    report("`orch rollback`, whole process", f"{median(took):.0f} ms", f"slowest {max(took):.0f} ms", "under 150 ms", median(took) < 150)
+
+
+def bench_memory(rounds):
+    """After a story of several trainings, observations and decisions; scripts/demo --keep shows the same with its own."""
+    serve_mb, worker_mb = [], []
+    for _ in range(rounds):
+        with kit.World() as w:
+            server, worker = w.serve(), w.worker()
+            token = w.token("feeder", "observe")
+            for _ in range(3):
+                w.promote()
+                for shift in (0, 700):
+                    body = "".join(json.dumps({"x": (i * 7919) % 1000 + shift}) + "\n" for i in range(2000))
+                    w.http("POST", "/v1/pipelines/quick/observations", body,
+                           {"Content-Type": "application/x-ndjson", "Authorization": f"Bearer {token}"})
+                time.sleep(1.2)
+            w.orch("rollback", "quick", "--reason", "bench")
+            time.sleep(1)
+            serve_mb.append(rss_mb(server))
+            worker_mb.append(rss_mb(worker))
+            for process in (server, worker):
+                process.send_signal(signal.SIGTERM)
+                process.wait(20)
+    report("resident memory of `orch serve` after a story", f"{median(serve_mb):.1f} MB", "", "under 20 MB", median(serve_mb) < 20)
+    report("resident memory of `orch worker` after a story", f"{median(worker_mb):.1f} MB", "", "under 12 MB", median(worker_mb) < 12)
+
+
+# ---------------------------------------------------------------- the queue beside its peers
+
+def bench_queue(rounds):
+    out = os.path.join(TOP, "build/bench-queue.json")
+    subprocess.run([os.path.join(TOP, "tests/bench/queue_side_by_side.sh"), str(rounds), out], check=True)
+    with open(out, encoding="utf-8") as f:
+        for row in json.load(f)["rows"]:
+            report(row["what"], row["ours"], row["beside"], row["target"], row["met"])
+
+
+def write_table(rounds):
+    path = os.path.join(TOP, "docs/performance.md")
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    begin, end = "<!-- table: scripts/bench -->\n", "<!-- end of table -->"
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")), "?")
+    table = [f"Measured {datetime.date.today()} on {platform.node()}: {cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; "
+             f"medians of {rounds} rounds.", "", "| what | orch | beside it | target | met |", "|---|---|---|---|---|"]
+    table += ["| " + " | ".join(row) + " |" for row in rows]
+    head, rest = text.split(begin)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(head + begin + "\n" + "\n".join(table) + "\n\n" + end + rest.split(end)[1])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="spawn,callback,rollback,memory,queue")
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    say(f"{platform.node()}: {os.cpu_count()} cores, {args.rounds} rounds")
+    for name in args.only.split(","):
+        say(name)
+        {"spawn": bench_spawn, "callback": bench_callback, "rollback": bench_rollback, "memory": bench_memory,
+         "queue": bench_queue}[name](args.rounds)
+    if args.write:
+        write_table(args.rounds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
