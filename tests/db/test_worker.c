@@ -268,6 +268,33 @@ static void a_step_that_asks_is_tried_again(void **state) {
   assert_int_equal(stop_worker(worker, SIGTERM), 0);
 }
 
+static void a_refused_result_becomes_a_failure(void **state) {
+  write_code(TRAIN_WELL);
+  ask("create or replace function orch.version_record(q orch.proposal, p_job_id bigint, p_result jsonb) returns void "
+      "language plpgsql as $$ begin raise exception 'not this one' using errcode = 'OR003'; end $$; ");
+  pid_t worker = start_worker(2, 10000, 5000);
+  propose();
+  await(STATE, "failed");
+  assert_string_equal(ask("select result->>'error' from orch.job_history"), "not this one");
+  assert_string_equal(ask("select count(*)::text from orch.job_attempt"), "0"); /* trying again would not help */
+  assert_int_equal(stop_worker(worker, SIGTERM), 0);
+}
+
+static void without_a_server_it_waits_and_leaves(void **state) {
+  const char *real = url;
+  url = "host=/tmp/orch-no-such-folder dbname=x";
+  pid_t worker = start_worker(1, 2000, 100);
+  for (int64_t until = clock_mono_us() + PATIENCE_MS * 1000; clock_mono_us() < until; usleep(20000)) {
+    char text[4096] = "";
+    int fd = open(at("worker.log"), O_RDONLY);
+    if (fd >= 0 && read(fd, text, sizeof text - 1) < 0) text[0] = 0;
+    if (fd >= 0) close(fd);
+    if (strstr(text, "worker.database")) break;
+  }
+  url = real;
+  assert_int_equal(stop_worker(worker, SIGTERM), 0);
+}
+
 static void cancelling_reaches_the_process(void **state) {
   write_long_code();
   pid_t worker = start_worker(1, 10000, 5000);
@@ -342,6 +369,8 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       TEST(a_proposal_becomes_a_candidate_at_its_gate),
       TEST(a_step_that_asks_is_tried_again),
+      TEST(a_refused_result_becomes_a_failure),
+      TEST(without_a_server_it_waits_and_leaves),
       TEST(cancelling_reaches_the_process),
       TEST(a_killed_workers_job_goes_to_another),
       TEST(a_paused_worker_stops_what_it_lost),
