@@ -39,7 +39,7 @@ CREATE OR REPLACE FUNCTION orch.doc_steps(p_proposal_id bigint) RETURNS jsonb LA
       'since', orch.rfc3339(coalesce(j.claimed_at, h.claimed_at)), 'finished_at', orch.rfc3339(h.finished_at),
       'retry_at', orch.rfc3339(l.due_at), 'error', s.result ->> 'error', 'log', s.result ->> 'log', 'duration_ms', s.result -> 'duration_ms')
     ORDER BY s.role = 'evaluate', cardinality(s.needs), s.step, s.subject), '[]')
-  FROM orch.proposal_step s LEFT JOIN orch.job j ON j.id = s.job_id LEFT JOIN orch.job_later l ON l.id = s.job_id
+  FROM orch.proposal_step s LEFT JOIN orch.job j ON j.proposal_id = s.proposal_id AND j.id = s.job_id LEFT JOIN orch.job_later l ON l.id = s.job_id
     LEFT JOIN orch.job_history h ON h.id = s.job_id WHERE s.proposal_id = p_proposal_id
 $$;
 CREATE OR REPLACE FUNCTION orch.doc_gate(g orch.gate) RETURNS jsonb LANGUAGE sql STABLE AS $$

@@ -1,0 +1,153 @@
+-- The queue: every arrow of a job, the two recoveries by name, fairness, capacity, and I5 against the owner.
+BEGIN;
+SELECT plan(63);
+
+-- Proposals are told of ends; here it is only written down.
+CREATE TABLE told (proposal bigint, job bigint, state text);
+CREATE OR REPLACE FUNCTION orch.proposal_on_job(p_proposal_id bigint, p_job_id bigint, p_step text, p_role text,
+  p_subject text, p_state text, p_result jsonb) RETURNS void LANGUAGE sql AS
+  'INSERT INTO public.told VALUES (p_proposal_id, p_job_id, p_state)';
+CREATE OR REPLACE FUNCTION orch.job_brief(j orch.job) RETURNS jsonb LANGUAGE sql STABLE AS
+  'SELECT jsonb_build_object(''job'', j.id, ''lease'', j.lease)';
+CREATE FUNCTION worker(p_name text DEFAULT 'w', p_labels text[] DEFAULT '{}', p_cpu numeric DEFAULT 4) RETURNS bigint
+  LANGUAGE sql AS
+  'SELECT (orch.worker_register(p_name, ''h'', 1, p_labels, p_cpu, 8000000000, 1, 8, 10000) ->> ''worker'')::bigint';
+CREATE FUNCTION place(p_job bigint) RETURNS text LANGUAGE sql AS $$
+  SELECT coalesce((SELECT state::text FROM orch.job WHERE id = p_job),
+    (SELECT 'later' FROM orch.job_later WHERE id = p_job), (SELECT state::text FROM orch.job_history WHERE id = p_job)) $$;
+
+SELECT worker() AS w1 \gset
+SELECT worker('w2') AS w2 \gset
+
+-- queued -> running -> succeeded
+SELECT orch.job_enqueue(1, NULL, 'a', 'step') AS a \gset
+SELECT is(place(:a), 'queued', 'an enqueued job waits');
+SELECT job, lease, attempt FROM orch.job_claim(:w1, 1) \gset
+SELECT is(:job::bigint, :a::bigint, 'and is claimed');
+SELECT is(place(:a), 'running', 'queued -> running');
+SELECT is((SELECT count(*) FROM orch.job_claim(:w2, 5)), 0::bigint, 'nobody else gets it');
+SELECT is(orch.job_progress(:a, :lease, 0.5, 'half'), 'ok', 'its holder reports progress');
+SELECT is(orch.job_progress(:a, :lease + 1, 0.6, 'x'), 'lease_lost', 'another lease does not');
+SELECT is(orch.job_finish(:w1, :a, :lease + 1, 'succeeded', NULL), 'lease_lost', 'a wrong lease finishes nothing');
+SELECT is(orch.job_finish(:w2, :a, :lease, 'succeeded', NULL), 'lease_lost', 'nor does another worker');
+SELECT is(orch.job_finish(:w1, :a, :lease, 'succeeded', '{"exit_code": 0}'), 'ok', 'running -> succeeded');
+SELECT is(place(:a), 'succeeded', 'it left the hot table');
+SELECT is(orch.job_finish(:w1, :a, :lease, 'failed', NULL), 'lease_lost', 'I5: it finishes once');
+SELECT is((SELECT result ->> 'exit_code' FROM orch.job_history WHERE id = :a), '0', 'with its result');
+
+-- I5, against the owner
+SELECT throws_ok(format('UPDATE orch.job_history SET state = ''failed'' WHERE id = %s', :a), 'OR002', NULL, 'an ended job never changes');
+SELECT throws_ok(format('DELETE FROM orch.job_history WHERE id = %s', :a), 'OR002', NULL, 'and never goes away');
+SELECT throws_ok('TRUNCATE orch.job_history', 'OR002', NULL, 'not by TRUNCATE either');
+INSERT INTO orch.job (id, pipeline_id, lease, worker_id, tag, timeout_ms, claimed_at, deadline_at, class_id, cost_ms,
+  backoff_ms, max_ms, rank, attempt, retry_limit, state, step, role)
+VALUES (:a, 1, :lease, :w1, 0, 1000, now(), now(), 1, 1, 1, 1, 0, 1, 0, 'running', 'a', 'step');
+SELECT throws_ok(format('SELECT orch.job_finish(%s, %s, %s, ''succeeded'', NULL)', :w1, :a, :lease), '23505', NULL,
+  'a row put back by hand cannot finish a second time');
+DELETE FROM orch.job WHERE id = :a;
+SELECT orch.job_enqueue(1, NULL, 'b', 'step') AS b \gset
+SELECT lease AS lb FROM orch.job_claim(:w1, 1) \gset
+SELECT throws_ok(format('UPDATE orch.job SET lease = lease - 1 WHERE id = %s', :b), 'OR002', NULL, 'a lease never goes back');
+SELECT throws_ok(format('UPDATE orch.job SET worker_id = %s WHERE id = %s', :w2, :b), 'OR002', NULL, 'nor to another worker under the same number');
+SELECT throws_ok(format('UPDATE orch.job SET id = id + 1000 WHERE id = %s', :b), 'OR002', NULL, 'a job keeps its id');
+SELECT is(orch.job_release(:w1, :b, :lb), 'ok', 'running -> queued, handed back');
+SELECT is((SELECT attempt FROM orch.job WHERE id = :b), 0::smallint, 'no attempt is burnt');
+SELECT FROM setval('orch.job_lease', 1, false);
+SELECT throws_ok(format('SELECT orch.job_claim(%s, 1)', :w1), 'OR002', NULL, 'a lease sequence wound back gives no claim');
+SELECT FROM setval('orch.job_lease', 1000);
+SELECT lease AS lb2 FROM orch.job_claim(:w2, 1) \gset
+SELECT is(orch.job_finish(:w1, :b, :lb, 'succeeded', NULL), 'lease_lost', 'the old holder brings too late');
+SELECT is(orch.job_finish(:w2, :b, :lb2, 'failed', '{"error": "x"}'), 'ok', 'running -> failed, without retries');
+SELECT is(place(:b), 'failed', 'recorded as failed');
+
+-- running -> later -> queued: retries
+SELECT orch.job_enqueue(1, NULL, 'c', 'step', NULL, 0, NULL, 1000, '{"limit": 1, "backoff_ms": 8000, "max_ms": 60000}') AS c \gset
+SELECT lease AS lc FROM orch.job_claim(:w1, 1) \gset
+SELECT is(orch.job_finish(:w1, :c, :lc, 'failed', '{"retry": true}'), 'retry', 'a failure with attempts left is a retry');
+SELECT is(place(:c), 'later', 'it waits outside of the claims'' index');
+SELECT ok(due_at - now() BETWEEN interval '4 s' AND interval '8 s', 'for the backoff, jittered') FROM orch.job_later WHERE id = :c;
+SELECT is(outcome, 'retry', 'the attempt is recorded by name') FROM orch.job_attempt WHERE job_id = :c;
+SELECT is(orch.jobs_promote_due(10), 0, 'not before its time');
+UPDATE orch.job_later SET due_at = now() WHERE id = :c;
+SELECT is(orch.jobs_promote_due(10), 1, 'in time it is promoted');
+SELECT lease AS lc2, attempt AS ac FROM orch.job_claim(:w1, 1) \gset
+SELECT ok(:lc2 > :lc AND :ac = 2, 'the second attempt has a greater lease');
+SELECT is(orch.job_finish(:w1, :c, :lc2, 'failed', NULL), 'ok', 'and is the last');
+SELECT is(place(:c), 'failed', 'failed for good');
+
+-- Recovery: a silent worker, with and without attempts left
+SELECT orch.job_enqueue(1, NULL, 'd', 'step', NULL, 0, NULL, 1000, '{"limit": 1}') AS d \gset
+SELECT lease AS ld FROM orch.job_claim(:w1, 1) \gset
+SELECT is(orch.jobs_recover() ->> 'silent_workers', '0', 'a live worker keeps its job');
+UPDATE orch.worker SET heartbeat_at = now() - interval '11 s' WHERE id = :w1;
+SELECT is(orch.jobs_recover() ->> 'requeued', '1', 'running -> queued on a lost lease');
+SELECT is(outcome, 'silent worker', 'recorded by name') FROM orch.job_attempt WHERE job_id = :d;
+SELECT throws_ok(format('SELECT orch.job_claim(%s, 1)', :w1), 'OR004', NULL, 'a silent worker takes nothing');
+SELECT is(orch.worker_heartbeat(:w1, ARRAY[:d], ARRAY[:ld]::bigint[]) #> '{lost,0,job}', to_jsonb(:d), 'its heartbeat tells what it lost');
+SELECT lease AS ld2 FROM orch.job_claim(:w2, 1) \gset
+UPDATE orch.worker SET heartbeat_at = now() - interval '11 s' WHERE id = :w2;
+SELECT FROM orch.jobs_recover();
+SELECT is(state || ', ' || recovery, 'failed, silent worker', 'no attempt left: failed') FROM orch.job_history WHERE id = :d;
+SELECT FROM orch.worker_heartbeat(:w2, NULL, NULL);
+
+-- Recovery: a hung step
+SELECT orch.job_enqueue(1, NULL, 'e', 'step') AS e \gset
+SELECT lease AS le FROM orch.job_claim(:w1, 1) \gset
+UPDATE orch.job SET deadline_at = now() - interval '1 s' WHERE id = :e;
+SELECT is(orch.jobs_recover() ->> 'hung', '1', 'a hung step is found');
+SELECT is(state || ', ' || recovery, 'timed_out, hung step', 'running -> timed_out, by name') FROM orch.job_history WHERE id = :e;
+SELECT is(orch.job_finish(:w1, :e, :le, 'succeeded', NULL), 'lease_lost', 'whatever its worker brings');
+
+-- Cancelling
+SELECT orch.job_enqueue(2, 7, 'f', 'train') AS f, orch.job_enqueue(2, 7, 'g', 'step', NULL, -5) AS g,
+       orch.job_enqueue(2, 7, 'h', 'step', NULL, 0, NULL, 1000, NULL, now() + interval '1 h') AS h \gset
+SELECT lease AS lf, brief FROM orch.job_claim(:w1, 1) \gset
+SELECT is(:'brief'::jsonb, jsonb_build_object('job', :f, 'lease', :lf), 'a proposal''s job comes with its brief');
+SELECT is(orch.jobs_cancel(7), '{"running": 1, "cancelled": 2}', 'what waits ends at once');
+SELECT is(ARRAY[place(:g), place(:h), place(:f)], ARRAY['cancelled', 'cancelled', 'running'], 'what runs is asked');
+SELECT is(orch.worker_heartbeat(:w1, ARRAY[:f], ARRAY[:lf]::bigint[]) #> '{cancels,0,job}', to_jsonb(:f), 'by the heartbeat');
+SELECT is(orch.job_progress(:f, :lf, 0.1, ''), 'cancel', 'and by progress');
+SELECT FROM orch.worker_stop(:w1);
+SELECT is(place(:f), 'cancelled', 'a cancelled job that is handed back is not queued again');
+SELECT FROM orch.jobs_recover();
+SELECT is((SELECT count(*) FROM orch.job_cancel), 0::bigint, 'the wishes are cleared away');
+SELECT results_eq('SELECT job, state FROM told ORDER BY job', format('VALUES (%s::bigint, ''cancelled''), (%s, ''cancelled''), (%s, ''cancelled'')', :f, :g, :h),
+  'the proposal heard of each end once');
+
+-- A batch: who lost a lease does not spoil it
+SELECT orch.job_enqueue_many(1, NULL, ARRAY['i', 'j', 'k'], 'step') AS i \gset
+SELECT array_agg(job) AS jobs, array_agg(lease) AS leases FROM orch.job_claim(:w2, 3) \gset
+SELECT FROM (SELECT orch.job_release(:w2, j.id, j.lease) FROM orch.job j WHERE j.id = :i + 1) s;
+SELECT results_eq(format('SELECT outcome, count(*) FROM orch.job_exchange(%s, %L, %L, NULL, NULL, 1) GROUP BY 1 ORDER BY 1', :w2, :'jobs', :'leases'),
+  $$VALUES ('claimed', 1::bigint), ('lease_lost', 1), ('ok', 2)$$, 'finish a batch and claim in one statement');
+SELECT is(orch.worker_resume(:w2, NULL, NULL) ->> 'handed_back', '1', 'what a lost answer granted goes back');
+SELECT job AS x, lease AS lx FROM orch.job_claim(:w2, 1) \gset
+SELECT FROM orch.job_finish(:w2, :x, :lx, 'timed_out', NULL);
+SELECT is(place(:x), 'timed_out', 'running -> timed_out, said by the worker');
+
+-- Fair: the one job of a pipeline does not wait for another's hundred; priority comes first
+SELECT FROM orch.job_enqueue_many(11, NULL, array_fill('flood'::text, ARRAY[100]), 'step');
+SELECT FROM orch.job_claim(:w2, 5);
+SELECT orch.job_enqueue(12, NULL, 'single', 'step') AS single, orch.job_enqueue(11, NULL, 'urgent', 'step', NULL, 5) AS urgent \gset
+SELECT is((SELECT job FROM orch.job_claim(:w2, 1)), :urgent::bigint, 'the urgent one first');
+SELECT ok(:single IN (SELECT job FROM orch.job_claim(:w2, 2)), 'then the single one, before ninety-five');
+
+-- Capacity and labels: in order, and only what fits
+DELETE FROM orch.job WHERE state = 'queued';
+SELECT worker('gpu', '{gpu}', 4) AS w3 \gset
+SELECT orch.job_enqueue(20, NULL, 'big', 'step', NULL, 1, '{"cpu": 3}') AS big, orch.job_enqueue(20, NULL, 'small', 'step', NULL, 0, '{"cpu": 1}') AS small,
+       orch.job_enqueue(20, NULL, 'gpu', 'step', NULL, 2, '{"cpu": 1, "gpu": 1, "labels": ["gpu"]}') AS gpu,
+       orch.job_enqueue(20, NULL, 'huge', 'step', NULL, 9, '{"cpu": 64}') AS huge \gset
+SELECT is((SELECT count(*) FROM orch.job_claim(:w2, 5, '{"cpu": 2}')), 0::bigint, 'a small job does not overtake a big one that must wait for room');
+SELECT is((SELECT array_agg(step) FROM orch.job_claim(:w3, 5, '{"cpu": 4, "gpu": 1}')), ARRAY['gpu', 'big'], 'in order, up to what is free');
+SELECT is((SELECT array_agg(step) FROM orch.job_claim(:w2, 5, '{"cpu": 2}')), ARRAY['small'], 'what no worker could run blocks nobody');
+
+-- Refused input, and the worker's role
+SELECT throws_ok($$SELECT orch.job_enqueue(1, NULL, 'x', 'cook')$$, 'OR003', NULL, 'an unknown role is refused');
+SELECT throws_ok(format('SELECT orch.job_exchange(%s, ARRAY[1, 2]::bigint[], ARRAY[1]::bigint[], NULL, NULL, 0)', :w2), 'OR003', NULL, 'so is a lopsided batch');
+SELECT is((SELECT count(*) FROM information_schema.role_table_grants WHERE grantee = 'orch_worker' AND table_schema = 'orch'), 0::bigint, 'a worker reads no table');
+SELECT ok(has_function_privilege('orch_worker', 'orch.job_exchange(bigint,bigint[],bigint[],text[],jsonb[],int,jsonb)', 'EXECUTE')
+  AND NOT has_function_privilege('orch_worker', 'orch.job_enqueue(bigint,bigint,text,text,text,int,jsonb,bigint,jsonb,timestamptz)', 'EXECUTE')
+  AND NOT has_function_privilege('orch_worker', 'orch.queue_end(orch.job,text,jsonb,text)', 'EXECUTE'), 'and calls its own functions only');
+SELECT * FROM finish();
+ROLLBACK;
