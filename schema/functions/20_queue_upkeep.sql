@@ -101,7 +101,7 @@ BEGIN
          FOR UPDATE OF c SKIP LOCKED);
   END IF;
   RETURN jsonb_build_object('silent_workers', v_silent, 'requeued', v_requeued,
-    'failed', coalesce(cardinality(v_orphans), 0) - v_requeued, 'hung', v_hung, 'cancelled', v_cancelled);
+    'failed', (SELECT count(*) FROM orch.job_history WHERE id = ANY (v_orphans) AND recovery = 'silent worker'), 'hung', v_hung, 'cancelled', v_cancelled);
 END $$;
 
 -- Forgets workers that left or fell silent long ago and hold nothing. Returns how many.
