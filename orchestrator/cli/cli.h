@@ -93,9 +93,9 @@ bool cli_env(struct cli *cli, const char *name, const char **ret_value, struct e
 /* --database, else ORCH_DATABASE_URL(_FILE), else the private cluster under .orch/ of this folder or one above it.
  * ERR_DB_DOWN with a hint when there is none. */
 bool cli_database_url(struct cli *cli, const char **ret_url, struct err *err) ORCH_MUST_CHECK;
-/* --store, else ORCH_STORE, else `store` in the .orch/ that is found as the private cluster is, else .orch/store. */
+/* --store, else ORCH_STORE, else `store` in the .orch/ of home_find(). */
 const char *cli_store_location(struct cli *cli);
-/* `name` in that .orch/ when it is there, else .orch/NAME. */
+/* `name` in that .orch/. */
 const char *cli_private_folder(struct cli *cli, const char *name);
 /* What relative paths of rollout drivers are below: --base, else the folder that holds .orch/, else here. */
 bool cli_rollout_base(struct cli *cli, char out[PATH_MAX], struct err *err) ORCH_MUST_CHECK;

@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/home.h"
 #include "conf/secret.h"
 #include "conf/yaml.h"
 
 #define LINE_MAX_BYTES ((size_t)8 << 10)
-#define FOLDERS_UP_MAX 32
 
 /* The file's first line, into the arena. */
 static bool first_line(struct cli *cli, const char *path, const char **ret_text, struct err *err) {
@@ -36,64 +36,32 @@ bool cli_env(struct cli *cli, const char *name, const char **ret_value, struct e
   return true;
 }
 
-/* Ours, root's, or, under sudo, the user's who called it. */
-static bool is_ours(uid_t owner) {
-  const char *sudo = geteuid() == 0 ? getenv("SUDO_UID") : NULL;
-  return owner == geteuid() || owner == 0 || (sudo != NULL && strtoll(sudo, NULL, 10) == (long long)owner);
-}
-
-/* The nearest `.orch/NAME` here or above, as git looks for its folder; NULL when there is none. A folder that belongs
- * to somebody else is not believed: its owner would choose our database. */
-static const char *find_private(struct cli *cli, const char *name) {
-  char folder[4096];
-  if (getcwd(folder, sizeof folder) == NULL) return NULL;
-  for (int up = 0; up < FOLDERS_UP_MAX; up++) {
-    const char *path = arena_printf(&cli->arena, "%s/.orch/%s", strcmp(folder, "/") == 0 ? "" : folder, name);
-    struct stat info;
-    if (path != NULL && stat(path, &info) == 0 && is_ours(info.st_uid)) return path;
-    char *slash = strrchr(folder, '/');
-    if (slash == NULL || strcmp(folder, "/") == 0) break;
-    slash[slash == folder ? 1 : 0] = '\0';
-  }
-  return NULL;
-}
-
 static bool private_cluster(struct cli *cli, const char **ret_url, struct err *err) {
-  const char *path = find_private(cli, "database-url");
-  if (path != NULL) return first_line(cli, path, ret_url, err);
+  char home[PATH_MAX];
+  if (!home_find(home, err)) return false;
+  const char *path = home_path(cli, home, "database-url");
+  if (access(path, F_OK) == 0) return first_line(cli, path, ret_url, err);
   err_set(err, ERR_DB_DOWN,
           "no database: neither --database nor ORCH_DATABASE_URL is given and there is no .orch/ here");
   return err_hint(err, "'orch up' makes a private one in this folder");
 }
 
 const char *cli_store_location(struct cli *cli) {
-  if (cli->store != NULL) return cli->store;
-  return cli_private_folder(cli, "store");
+  return cli->store != NULL ? cli->store : cli_private_folder(cli, "store");
 }
 
 const char *cli_private_folder(struct cli *cli, const char *name) {
-  const char *found = find_private(cli, name);
-  if (found == NULL) found = arena_printf(&cli->arena, ".orch/%s", name);
-  return found != NULL ? found : ".";
+  char home[PATH_MAX];
+  struct err unheard = {0}; /* who cannot tell where they are will hear it when they use the folder */
+  if (home_find(home, &unheard)) return home_path(cli, home, name);
+  const char *path = arena_printf(&cli->arena, ".orch/%s", name);
+  return path != NULL ? path : ".";
 }
 
 bool cli_rollout_base(struct cli *cli, char out[PATH_MAX], struct err *err) {
   const char *given = cli_opt(cli, "base");
-  if (given != NULL) {
-    if (realpath(given, out) == NULL) return err_set(err, ERR_USAGE, "--base: there is no folder %s", given);
-    return true;
-  }
-  char here[PATH_MAX];
-  if (getcwd(here, sizeof here) == NULL) return err_set(err, ERR_IO, "cannot tell the current folder");
-  memcpy(out, here, strlen(here) + 1);
-  for (;;) {
-    const char *mark = arena_printf(&cli->arena, "%s/.orch", out);
-    if (mark != NULL && access(mark, F_OK) == 0) return true;
-    char *slash = strrchr(out, '/');
-    if (slash == NULL || slash == out) break;
-    *slash = '\0';
-  }
-  memcpy(out, here, strlen(here) + 1);
+  if (given == NULL) return home_find(out, err);
+  if (realpath(given, out) == NULL) return err_set(err, ERR_USAGE, "--base: there is no folder %s", given);
   return true;
 }
 

@@ -13,6 +13,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* Ours, root's, or, under sudo, the user's who called it: the owner of .orch/ chooses our database. */
+static bool is_ours(uid_t owner) {
+  const char *sudo = geteuid() == 0 ? getenv("SUDO_UID") : NULL;
+  return owner == geteuid() || owner == 0 || (sudo != NULL && strtoll(sudo, NULL, 10) == (long long)owner);
+}
+
 bool home_find(char out[PATH_MAX], struct err *err) {
   char here[PATH_MAX], mark[PATH_MAX + 8];
   if (getcwd(here, sizeof(here)) == NULL) return err_errno(err, errno, "cannot tell the current folder");
@@ -20,8 +26,7 @@ bool home_find(char out[PATH_MAX], struct err *err) {
   for (;;) {
     struct stat info;
     snprintf(mark, sizeof(mark), "%s/.orch", strcmp(out, "/") == 0 ? "" : out);
-    bool there = stat(mark, &info) == 0 && S_ISDIR(info.st_mode);
-    if (there && (info.st_uid == geteuid() || info.st_uid == 0 || geteuid() == 0)) return true;
+    if (stat(mark, &info) == 0 && S_ISDIR(info.st_mode) && is_ours(info.st_uid)) return true;
     char *slash = strrchr(out, '/');
     if (slash == NULL || slash == out) break;
     *slash = '\0';

@@ -188,6 +188,7 @@ class CliTest(unittest.TestCase):
         again = self.json("apply", "pipelines/other")["applied"][-1]
         self.assertFalse(again["changed"])
         self.assertEqual(first["digest"], again["digest"])
+        self.assertEqual(len(self.json("apply", "orch.yaml", "pipelines/other")["applied"]), 2)  # named, and lying here
         self.write("pipelines/other/train.sh", TRAIN + "# changed\n")
         changed = self.json("apply", "pipelines/other")["applied"][-1]
         self.assertTrue(changed["changed"])
