@@ -273,9 +273,17 @@ CREATE OR REPLACE FUNCTION orch.api_tokens() RETURNS jsonb LANGUAGE sql STABLE S
   FROM orch.token t LEFT JOIN orch.reviewer r ON r.id = t.reviewer_id
 $$;
 
+-- How long the first attempts of lately finished jobs had waited to be claimed. Looks at 500 rows, however long the history.
+CREATE OR REPLACE FUNCTION orch.claim_latency() RETURNS jsonb LANGUAGE sql STABLE AS $$
+  SELECT jsonb_build_object('jobs', count(*), 'p50_ms', percentile_cont(0.5) WITHIN GROUP (ORDER BY s.ms),
+    'p99_ms', percentile_cont(0.99) WITHIN GROUP (ORDER BY s.ms), 'max_ms', max(s.ms))
+  FROM (SELECT attempt, (extract(epoch FROM claimed_at - enqueued_at) * 1000)::float8 AS ms FROM orch.job_history
+        WHERE claimed_at IS NOT NULL ORDER BY id DESC LIMIT 500) s WHERE s.attempt = 1
+$$;
+
 -- Numbers for /metrics. Cheap: partial indexes and small tables only.
 CREATE OR REPLACE FUNCTION orch.api_metrics() RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  SELECT jsonb_build_object('queue', orch.queue_status(),
+  SELECT jsonb_build_object('queue', orch.queue_status(), 'claim_latency', orch.claim_latency(),
     'gates_open', (SELECT count(*) FROM orch.gate WHERE state = 'open'),
     'gate_oldest_seconds', (SELECT extract(epoch FROM orch.clock() - min(opened_at)) FROM orch.gate WHERE state = 'open'),
     'outbox_pending', (SELECT count(*) FROM orch.outbox WHERE state = 'pending'),

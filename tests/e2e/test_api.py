@@ -175,6 +175,21 @@ class ApiTest(unittest.TestCase):
         for path in ("/v1/proposals?limit=0", "/v1/proposals?limit=x", "/v1/proposals?after=-1", "/v1/audit?odd=1"):
             self.assertEqual(self.ask(path)[0], 400, path)
 
+    def test_6_numbers(self):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:  # the database's numbers are cached for some seconds
+            with urllib.request.urlopen(self.base + "/metrics", timeout=30) as answer:
+                numbers = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+            if float(numbers.get("orch_claim_latency_jobs", 0)) > 0:
+                break
+            time.sleep(0.5)
+        self.assertEqual(numbers["orch_claim_latency_jobs"], "2")
+        self.assertGreaterEqual(float(numbers["orch_claim_latency_p99_seconds"]), 0)
+        self.assertEqual(numbers["orch_database_up"], "1")
+        self.assertEqual(numbers["orch_gates_open"], "0")
+        self.assertEqual(numbers['orch_duty_failures_total{duty="gates_expire"}'], "0")
+        self.assertIn('orch_proposals{state="cancelled"}', numbers)
+
     def test_7_lost_connections(self):
         for _ in range(5):
             self.cluster.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
