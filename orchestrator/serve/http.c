@@ -74,6 +74,7 @@ static void on_connection_event(void *cls, struct MHD_Connection *mhd, void **sl
   *slot = NULL;
   conn->mhd = NULL;
   ORCH_ASSERT(conn->request == NULL); /* the library completes a request before it closes the connection */
+  if (server->adopting == conn) server->adopting = NULL;
   http_conn_free(conn);
 }
 
@@ -81,10 +82,13 @@ bool http_adopt(struct http_conn *conn) {
   struct http_server *server = conn->server;
   conn->with_library = true;
   http_conn_start(conn, HTTP_PHASE_IDLE);
-  if (MHD_add_connection(server->daemon, conn->fd, (struct sockaddr *)&conn->address, conn->address_len) != MHD_YES)
-    return false;
-  http_kick(server);
-  return true;
+  server->adopting = conn;
+  bool good =
+      MHD_add_connection(server->daemon, conn->fd, (struct sockaddr *)&conn->address, conn->address_len) == MHD_YES;
+  bool still_there = server->adopting == conn; /* the library may have announced it and taken it back */
+  server->adopting = NULL;
+  if (good) http_kick(server);
+  return good || !still_there;
 }
 
 /* ---- deadlines ---- */

@@ -110,6 +110,7 @@ struct http_server {
   size_t n_entries;
   struct http_route_stats unmatched;
   struct http_conn *conns;
+  struct http_conn *adopting; /* while the library is being given it */
   unsigned n_conns;
   size_t body_bytes;
   uint64_t accepted, refused_conns, refused_heads, timed_out;
@@ -133,6 +134,7 @@ void http_conn_end(struct http_conn *conn);
 void http_conn_refuse(struct http_conn *conn, const struct http_refusal *refusal);
 
 /* http.c */
+/* False: the library has closed the socket and the connection is still to be freed. */
 ORCH_MUST_CHECK bool http_adopt(struct http_conn *conn);
 void http_kick(struct http_server *server);
 struct http_conn *http_conn_of(struct MHD_Connection *mhd);

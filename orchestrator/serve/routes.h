@@ -25,6 +25,7 @@
   R(read)                                                                                                              \
   R(signals)                                                                                                           \
   R(act)                                                                                                               \
+  R(live)                                                                                                              \
   R(rollback)                                                                                                          \
   R(chat)
 #define R(name) extern const struct http_route routes_##name[];

@@ -1,7 +1,4 @@
 /* Reading: each route is one orch.api_* function, whose document is the answer. */
-#include <string.h>
-
-#include "base/digest.h"
 #include "serve/routes.h"
 
 static void on_status(struct http_request *req, void *ctx) {
@@ -90,44 +87,11 @@ static void on_lineage(struct http_request *req, void *ctx) {
   route_call(req, ctx, "select orch.api_lineage($1, $2)", ARRAY_LEN(values), values);
 }
 
-/* What serves asks often: an unchanged answer is 304. */
-static void answer_live(struct http_request *req, struct serve *serve, const char *document, const struct err *err) {
-  (void)serve;
-  if (err) {
-    http_problem_err(req, err);
-    return;
-  }
-  if (!document) {
-    http_problem(req, 404, "not_found", "no pipeline has this name", NULL);
-    return;
-  }
-  uint8_t digest[DIGEST_BYTES];
-  char etag[2 + 32 + 1];
-  digest_bytes(document, strlen(document), digest);
-  etag[0] = '"';
-  digest_hex(digest, 16, etag + 1);
-  etag[33] = '"';
-  etag[34] = 0;
-  http_reply_header(req, "ETag", etag);
-  http_reply_header(req, "Cache-Control", "no-cache");
-  const char *have = http_header(req, "If-None-Match");
-  if (have && strstr(have, etag))
-    http_reply_empty(req, 304);
-  else
-    http_reply_json(req, 200, document);
-}
-
-static void on_live(struct http_request *req, void *ctx) {
-  struct db_value values[] = {db_text(req->params[0])};
-  route_call_then(req, ctx, "select orch.pipeline_live($1)", ARRAY_LEN(values), values, answer_live);
-}
-
 const struct http_route routes_read[] = {
     {"GET", "/v1/status", "read", 0, on_status, 0, "What is live, since when, what waits for whom"},
     {"GET", "/v1/pipelines", "read", 0, on_pipelines, 0, "All pipelines"},
     {"GET", "/v1/pipelines/{p}", "read", 0, on_pipeline, 0, "One pipeline"},
     {"GET", "/v1/pipelines/{p}/history", "read", 0, on_history, 0, "What was live, and from when to when"},
-    {"GET", "/v1/pipelines/{p}/live", "read", 0, on_live, 0, "The champion; with ETag"},
     {"GET", "/v1/proposals", "read", 0, on_proposals, 0, "Proposals; ?pipeline= ?state= ?limit= ?after="},
     {"GET", "/v1/proposals/{id}", "read", 0, on_proposal, 0, "One proposal with its jobs, evidence and gate"},
     {"GET", "/v1/versions/{p}", "read", 0, on_versions, 0, "The versions of a pipeline"},

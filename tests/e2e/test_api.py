@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 import urllib.error
@@ -174,6 +175,27 @@ class ApiTest(unittest.TestCase):
             self.assertEqual(self.ask(path)[0], 404, path)
         for path in ("/v1/proposals?limit=0", "/v1/proposals?limit=x", "/v1/proposals?after=-1", "/v1/audit?odd=1"):
             self.assertEqual(self.ask(path)[0], 400, path)
+
+    def test_6_waiting_for_a_change(self):
+        path = "/v1/pipelines/swift/live"
+        spec = json.dumps(dict(DRIFTING, pipeline="swift"))
+        self.cluster.sql(f"SELECT orch.pipeline_apply('{spec}', 'x', 'sha256:{5:064d}', 'sha256:{7:064d}', NULL, NULL, "
+                         "'user:t'), orch.proposal_create('swift', 'first', 'keep', 'user:t', NULL, NULL)")
+        etag = self.ask(path)[2]["ETag"]
+        self.assertEqual(self.ask(path + "?wait=1s", If_None_Match=etag)[0], 304)
+        self.assertEqual(self.ask(path + "?wait=20s", If_None_Match='"other"')[0], 200)  # at once
+        self.assertEqual(self.ask(path + "?wait=1h", If_None_Match=etag)[0], 400)
+        answers = []
+        waiter = threading.Thread(
+            target=lambda: answers.append(self.ask(path + "?wait=25s", If_None_Match=etag)), daemon=True)
+        waiter.start()
+        time.sleep(0.3)
+        self.assertEqual(answers, [])
+        self.cluster.sql(GO_LIVE.replace("PROFILE", profile_of_a()))  # one transaction: no server gets in between
+        waiter.join(25)
+        status, answer, headers = answers[0]
+        self.assertEqual((status, answer["version"]), (200, 1))
+        self.assertNotEqual(headers["ETag"], etag)
 
     def test_6_numbers(self):
         deadline = time.monotonic() + 30
