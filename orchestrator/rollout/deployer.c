@@ -310,7 +310,7 @@ struct deployer *deployer_new(uv_loop_t *loop, const struct deployer_options *op
   deployer->loop = loop;
   deployer->options = *options;
   deployer->owner = mem_strdup(options->owner);
-  if (deployer->options.lease_ms <= 0) deployer->options.lease_ms = 30000;
+  if (deployer->options.lease_ms <= 0) deployer->options.lease_ms = 10000;
   uv_timer_t *timers[] = {&deployer->poll, &deployer->renew, &deployer->retry};
   for (size_t i = 0; i < ARRAY_LEN(timers); i++) {
     uv_timer_init(loop, timers[i]);

@@ -16,7 +16,7 @@ struct deployer_options {
   struct db *db;
   const char *owner;              /* of leases; copied */
   struct rollout_options rollout; /* its texts and store must outlive the deployer */
-  int64_t lease_ms;               /* 0 = 30 000 */
+  int64_t lease_ms;               /* 0 = 10 000: how long a killed server delays a promotion */
   int64_t poll_ms;                /* jittered poll behind the hints; 0 = 5 000 */
 };
 

@@ -106,10 +106,11 @@ def free_port():
 class World:
     """A folder with everything in it, removed at the end."""
 
-    def __init__(self, config=None, pipelines=("quick",), env=None):
+    def __init__(self, config=None, pipelines=("quick",), env=None, train=TRAIN):
         self.config = config or CONFIG
         self.pipelines = pipelines
         self.extra_env = env or {}
+        self.train = train
         self.processes = []
         self.port = free_port()
         self.logs = 0
@@ -177,7 +178,7 @@ class World:
         for name in self.pipelines:
             folder = os.path.join(self.dir, "pipelines", name)
             os.makedirs(folder)
-            for file, text in (("pipeline.yaml", PIPELINE.format(name=name)), ("train.sh", TRAIN), ("evaluate.sh", EVALUATE),
+            for file, text in (("pipeline.yaml", PIPELINE.format(name=name)), ("train.sh", self.train), ("evaluate.sh", EVALUATE),
                                ("rows.csv", "x\n" + "".join(f"{(i * 7919) % 1000}\n" for i in range(1000)))):
                 with open(os.path.join(folder, file), "w", encoding="utf-8") as f:
                     f.write(text)
