@@ -248,7 +248,10 @@ static void test_a_repeatable_statement_is_repeated(void **state) {
   struct db *db = new_db(1);
   struct answer a = {0};
   a.request.repeatable = true;
-  ask(db, &a, "create sequence if not exists tries", 0, NULL);
+  ask(db, &a, "drop sequence if exists tries", 0, NULL);
+  wait_for(&a.done);
+  forget(&a);
+  ask(db, &a, "create sequence tries", 0, NULL);
   wait_for(&a.done);
   forget(&a);
   a.request.repeatable = true;
