@@ -6,6 +6,7 @@
 
 #define CLI_VERBS(V)                                                                                                   \
   V(serve)                                                                                                             \
+  V(init)                                                                                                              \
   V(up)                                                                                                                \
   V(down)                                                                                                              \
   V(status)                                                                                                            \

@@ -160,6 +160,15 @@ class Up(unittest.TestCase):
         done = subprocess.run([program, "down"], **run)
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_init(self):
+        self.assertIn("wrote orch.yaml", self.orch("init").stdout)
+        self.orch("check", "orch.yaml")
+        with open(f"{self.home}/orch.yaml", "a", encoding="utf-8") as file:
+            file.write("# mine\n")
+        self.assertIn("already", self.orch("init").stdout)
+        with open(f"{self.home}/orch.yaml", encoding="utf-8") as file:
+            self.assertTrue(file.read().endswith("# mine\n"))
+
     def test_down_where_nothing_is(self):
         self.assertIn("nothing was up", self.orch("down").stdout)
         self.assertFalse(os.path.exists(f"{self.home}/.orch"))
