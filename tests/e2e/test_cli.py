@@ -55,13 +55,14 @@ class CliTest(unittest.TestCase):
     def setUpClass(cls):
         script = '. tests/lib/cluster.sh; trap cluster_stop EXIT; cluster_start && echo "$PGHOST" && read -r _'
         cls.cluster = subprocess.Popen(["bash", "-c", script], cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        cls.addClassCleanup(cls.cluster.communicate, "\n")  # also when what follows fails
         cls.socket = cls.cluster.stdout.readline().strip()
         assert cls.socket, "no cluster"
         cls.folder = tempfile.mkdtemp(prefix="orch-cli-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.url = f"postgresql:///postgres?host={cls.socket}&user=postgres"
         cls.environment = {"PATH": "/usr/bin:/bin", "HOME": cls.folder, "LC_ALL": "C.UTF-8", "TZ": "UTC",
                            "ORCH_DATABASE_URL": cls.url, **{k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}}
-        cls.worker = None
         cls.run_class("migrate")
         cls.write("orch.yaml", SERVER)
         for name in ("quick", "other"):
@@ -75,14 +76,12 @@ class CliTest(unittest.TestCase):
         log = open(os.path.join(cls.folder, "worker.log"), "wb")
         cls.worker = subprocess.Popen([ORCH, "worker", "--poll", "1s"], cwd=cls.folder, env=cls.environment, stdout=log, stderr=log)
         log.close()
+        cls.addClassCleanup(cls.stop_worker)
 
     @classmethod
-    def tearDownClass(cls):
-        if cls.worker:
-            cls.worker.send_signal(signal.SIGTERM)
-            cls.worker.wait(60)
-        cls.cluster.communicate("\n")
-        shutil.rmtree(cls.folder, ignore_errors=True)
+    def stop_worker(cls):
+        cls.worker.send_signal(signal.SIGTERM)
+        cls.worker.wait(60)
 
     @classmethod
     def write(cls, name, text):
