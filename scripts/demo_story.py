@@ -361,7 +361,7 @@ Everything is left running. In {self.folder}:
   orch status                       what is live, what waits for whom
   orch proposals                    then: orch show 3, orch logs 3
   orch rollback housing --dry-run   what it would do
-  curl {self.base}/healthz          and /readyz, /metrics
+  curl {self.base}/healthz   and /readyz, /metrics
   orch down                         stops it; then: kill {self.slack.pid}; rm -r {self.folder}
 """)
 
