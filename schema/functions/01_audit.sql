@@ -15,14 +15,17 @@ DECLARE
   h     orch.audit_head;
   v_at  timestamptz := orch.clock();
   v_who text := orch.actor();
-  v_sum bytea;
 BEGIN
-  INSERT INTO orch.audit_head (scope) VALUES (p_scope) ON CONFLICT DO NOTHING;
-  SELECT * INTO STRICT h FROM orch.audit_head WHERE scope = p_scope FOR UPDATE;
-  v_sum := orch.audit_hash(h.hash, p_scope, h.seq + 1, v_at, v_who, p_action, p_object, p_object_id, p_detail);
+  LOOP
+    -- One statement takes the head, and with it the order of the chain.
+    UPDATE orch.audit_head SET seq = seq + 1, prev_hash = hash,
+        hash = orch.audit_hash(hash, p_scope, seq + 1, v_at, v_who, p_action, p_object, p_object_id, p_detail)
+      WHERE scope = p_scope RETURNING * INTO h;
+    EXIT WHEN FOUND;
+    INSERT INTO orch.audit_head (scope) VALUES (p_scope) ON CONFLICT DO NOTHING;
+  END LOOP;
   INSERT INTO orch.audit (scope, seq, at, actor, action, object, object_id, detail, prev_hash, hash)
-    VALUES (p_scope, h.seq + 1, v_at, v_who, p_action, p_object, p_object_id, p_detail, h.hash, v_sum);
-  UPDATE orch.audit_head SET seq = h.seq + 1, hash = v_sum WHERE scope = p_scope;
+    VALUES (p_scope, h.seq, v_at, v_who, p_action, p_object, p_object_id, p_detail, h.prev_hash, h.hash);
 END $$;
 
 -- Generic row trigger. Argument 1: the column with the pipeline's id ('' = scope 0). Argument 2: columns left out,

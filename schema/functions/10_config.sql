@@ -84,20 +84,29 @@ END $$;
 -- 255 sets. Greedy assignment would deadlock (a vote spent on the wrong rule); this cannot.
 CREATE OR REPLACE FUNCTION orch.rules_satisfied(p_require jsonb, p_voters bigint[]) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_rules  CONSTANT int := jsonb_array_length(p_require);
+  v_served int[];  -- per voter: the rules that this person could serve, as bits
+  v_need   int;
+  v_have   int;
 BEGIN
-  RETURN (
-      WITH rule AS (
-        SELECT (o - 1)::int AS i, r ->> 'group' AS grp, (r ->> 'approvals')::int AS need
-        FROM jsonb_array_elements(p_require) WITH ORDINALITY AS t(r, o)
-      ), subset AS (
-        SELECT s, (SELECT sum(need) FROM rule WHERE (s >> i) & 1 = 1) AS need,
-                  (SELECT array_agg(grp) FROM rule WHERE (s >> i) & 1 = 1) AS grps
-        FROM generate_series(1, (1 << (SELECT count(*)::int FROM rule)) - 1) AS s
-      )
-      SELECT (SELECT count(*) FROM rule) BETWEEN 1 AND 8
-         AND NOT EXISTS (SELECT FROM subset WHERE need >
-               (SELECT count(*) FROM orch.reviewer v WHERE v.id = ANY (p_voters) AND v.active AND v.groups && grps))
-  );
+  IF v_rules NOT BETWEEN 1 AND 8 THEN RETURN false; END IF;
+  v_served := ARRAY(
+    SELECT (SELECT bit_or(1 << (o - 1)::int) FROM jsonb_array_elements(p_require) WITH ORDINALITY AS t(r, o)
+            WHERE r ->> 'group' = ANY (v.groups))
+    FROM orch.reviewer v WHERE v.id = ANY (p_voters) AND v.active);
+  FOR s IN 1 .. (1 << v_rules) - 1 LOOP
+    v_need := 0;
+    FOR i IN 0 .. v_rules - 1 LOOP
+      IF (s >> i) & 1 = 1 THEN v_need := v_need + (p_require #>> ARRAY[i::text, 'approvals'])::int; END IF;
+    END LOOP;
+    v_have := 0;
+    FOR i IN 1 .. cardinality(v_served) LOOP
+      IF v_served[i] & s <> 0 THEN v_have := v_have + 1; END IF;
+    END LOOP;
+    IF v_need > v_have THEN RETURN false; END IF;
+  END LOOP;
+  RETURN true;
 END $$;
 
 -- Applies orch.yaml: reviewers not named any more become inactive; chat, webhooks and callbacks are replaced.

@@ -146,13 +146,17 @@ BEGIN
   RETURN jsonb_build_object('code', v_code, 'message', v_text);
 END $$;
 
--- Closes an open gate and tells everyone. For every outcome but approval.
-CREATE OR REPLACE FUNCTION orch.gate_close(p_gate bigint, p_state text, p_reason text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE g orch.gate;
+-- Closes an open gate and tells everyone. Returns what gate events say of it.
+CREATE OR REPLACE FUNCTION orch.gate_close(p_gate bigint, p_state text, p_reason text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  g       orch.gate;
+  v_event jsonb;
 BEGIN
   UPDATE orch.gate SET state = p_state, closed_at = orch.clock(), closed_by = orch.actor(), close_reason = left(p_reason, 4000)
     WHERE id = p_gate RETURNING * INTO STRICT g;
-  PERFORM orch.emit('gate.closed', g.pipeline_id, g.id, orch.gate_event(g) || orch.gate_outcome(g));
+  v_event := orch.gate_event(g);
+  PERFORM orch.emit('gate.closed', g.pipeline_id, g.id, v_event || orch.gate_outcome(g));
+  RETURN v_event;
 END $$;
 
 CREATE OR REPLACE FUNCTION orch.gate_outcome(g orch.gate) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
@@ -263,6 +267,7 @@ DECLARE
   g         orch.gate;
   v_why     jsonb;
   v_outcome text := 'accepted';
+  v_event   jsonb;
 BEGIN
   PERFORM orch.act(CASE WHEN v_who ? 'name' THEN 'reviewer:' || (v_who ->> 'name') ELSE v_who ->> 'who' END);
   SELECT pipeline_id INTO v_pipe FROM orch.gate WHERE id = p_gate;
@@ -292,21 +297,22 @@ BEGIN
     INSERT INTO orch.decision (gate_id, reviewer_id, verdict, comment, digest, via, source, at)
       VALUES (g.id, (v_who ->> 'reviewer')::bigint, v_verdict, v_comment, d ->> 'digest', d ->> 'via', d ->> 'source', orch.clock());
     IF v_verdict = 'reject' THEN
-      PERFORM orch.gate_close(g.id, 'rejected', v_comment);
+      v_event := orch.gate_close(g.id, 'rejected', v_comment);
       PERFORM orch.proposal_move(g.proposal_id, 'rejected', format('rejected by %s: %s', v_who ->> 'name', v_comment));
     ELSIF orch.gate_satisfied(g.id) THEN
-      PERFORM orch.gate_close(g.id, 'approved', NULL);
+      v_event := orch.gate_close(g.id, 'approved', NULL);
       PERFORM orch.deployment_open(g.id);
     ELSE
-      PERFORM orch.emit('gate.decided', g.pipeline_id, g.id, orch.gate_event(g) || orch.gate_outcome(g));
+      v_event := orch.gate_event(g);
+      PERFORM orch.emit('gate.decided', g.pipeline_id, g.id, v_event || orch.gate_outcome(g));
     END IF;
   END IF;
-  SELECT * INTO STRICT g FROM orch.gate WHERE id = p_gate;
+  v_event := coalesce(v_event, orch.gate_event(g));
   RETURN jsonb_build_object('outcome', v_outcome, 'code', coalesce(v_why ->> 'code', 'ok'),
-    'message', coalesce(v_why ->> 'message', CASE g.state
+    'message', coalesce(v_why ->> 'message', CASE v_event ->> 'state'
       WHEN 'open' THEN format('recorded: %s %ss; gate %s still waits', v_who ->> 'name', v_verdict, g.id)
-      ELSE format('recorded: %s %ss; gate %s is %s', v_who ->> 'name', v_verdict, g.id, g.state) END),
-    'reviewer', v_who ->> 'name', 'gate', orch.gate_event(g));
+      ELSE format('recorded: %s %ss; gate %s is %s', v_who ->> 'name', v_verdict, g.id, v_event ->> 'state') END),
+    'reviewer', v_who ->> 'name', 'gate', v_event);
 END $$;
 
 -- Duty: gates whose time is over close as "not promoted". -> {"expired"}

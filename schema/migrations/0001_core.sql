@@ -432,10 +432,11 @@ CREATE INDEX replay_expiry ON orch.replay (expires_at);
 
 -- One chain a pipeline (scope = its id) and one for what belongs to none (scope 0).
 CREATE TABLE orch.audit_head (
-  scope bigint PRIMARY KEY,
-  seq   bigint NOT NULL DEFAULT 0,
-  hash  bytea NOT NULL DEFAULT '\x'
-);
+  scope     bigint PRIMARY KEY,
+  seq       bigint NOT NULL DEFAULT 0,
+  prev_hash bytea NOT NULL DEFAULT '\x',
+  hash      bytea NOT NULL DEFAULT '\x'
+) WITH (fillfactor = 50);
 CREATE TABLE orch.audit (
   scope     bigint NOT NULL,
   seq       bigint NOT NULL,

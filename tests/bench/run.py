@@ -106,7 +106,7 @@ def bench_callback(rounds, rate=500, seconds=5):
     with kit.World() as w:
         w.sql("alter system set max_wal_size = '4GB'")
         # Deployments of thousands of artifacts that do not exist would measure something else: nobody claims them.
-        w.sql("create or replace function orch.deployment_claim(text, bigint) returns table (id bigint, lease bigint, kind text, "
+        w.sql("create or replace function orch.deployment_claim(p_owner text, p_lease_ms bigint) returns table (id bigint, lease bigint, kind text, "
               "pipeline text, version int, artifact text, driver jsonb, generation bigint) language sql as 'select null::bigint, "
               "null::bigint, null::text, null::text, null::int, null::text, null::jsonb, null::bigint where false'")
         w.serve()
