@@ -29,9 +29,10 @@ BEGIN
 END $$;
 
 -- Who acts now; plain SQL outside our functions is named by its login.
-CREATE OR REPLACE FUNCTION orch.actor() RETURNS text LANGUAGE sql STABLE AS $$
-  SELECT coalesce(nullif(current_setting('orch.actor', true), ''), 'sql:' || session_user)
-$$;
+CREATE OR REPLACE FUNCTION orch.actor() RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN coalesce(nullif(current_setting('orch.actor', true), ''), 'sql:' || session_user);
+END $$;
 
 -- The reviewer behind an actor, or NULL: 'reviewer:dana', or a login or shell user who is named like a reviewer.
 CREATE OR REPLACE FUNCTION orch.actor_reviewer(p_actor text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
@@ -68,9 +69,10 @@ BEGIN
 END $$;
 
 -- RFC 3339 in UTC with milliseconds: how every time leaves the database inside JSON.
-CREATE OR REPLACE FUNCTION orch.rfc3339(p_at timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-  SELECT to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-$$;
+CREATE OR REPLACE FUNCTION orch.rfc3339(p_at timestamptz) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+END $$;
 
 CREATE OR REPLACE FUNCTION orch.ms_interval(p_ms bigint) RETURNS interval LANGUAGE sql IMMUTABLE AS $$
   SELECT make_interval(secs => p_ms / 1000.0)
@@ -87,10 +89,11 @@ BEGIN
 END $$;
 
 -- A receiver that has answered 410 Gone gets no more events: not before the dead row is revived, or its URL changes.
-CREATE OR REPLACE FUNCTION orch.webhook_is_gone(p_hook jsonb) RETURNS boolean LANGUAGE sql STABLE AS $$
-  SELECT EXISTS (SELECT FROM orch.outbox WHERE state = 'dead' AND channel = 'webhook' AND last_error LIKE 'HTTP 410%'
-                 AND endpoint ->> 'name' = p_hook ->> 'name' AND endpoint ->> 'url' = p_hook ->> 'url')
-$$;
+CREATE OR REPLACE FUNCTION orch.webhook_is_gone(p_hook jsonb) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM orch.outbox WHERE state = 'dead' AND channel = 'webhook' AND last_error LIKE 'HTTP 410%'
+                 AND endpoint ->> 'name' = p_hook ->> 'name' AND endpoint ->> 'url' = p_hook ->> 'url');
+END $$;
 
 -- Records an event and, in the same transaction, one outbox row for everybody who asked to be told.
 CREATE OR REPLACE FUNCTION orch.emit(p_type text, p_pipeline_id bigint, p_gate_id bigint, p_data jsonb) RETURNS bigint

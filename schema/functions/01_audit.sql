@@ -4,10 +4,11 @@
 -- hash = SHA-256 over the previous hash and the row's fields joined by the unit separator. Times are microseconds, so
 -- that no session setting can change what is hashed.
 CREATE OR REPLACE FUNCTION orch.audit_hash(p_prev bytea, p_scope bigint, p_seq bigint, p_at timestamptz, p_actor text,
-  p_action text, p_object text, p_object_id text, p_detail jsonb) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
-  SELECT sha256(p_prev || convert_to(concat_ws(chr(31), p_scope, p_seq, (extract(epoch FROM p_at) * 1000000)::bigint,
-                p_actor, p_action, p_object, p_object_id, p_detail::text), 'UTF8'))
-$$;
+  p_action text, p_object text, p_object_id text, p_detail jsonb) RETURNS bytea LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN sha256(p_prev || convert_to(concat_ws(chr(31), p_scope, p_seq, (extract(epoch FROM p_at) * 1000000)::bigint,
+                p_actor, p_action, p_object, p_object_id, p_detail::text), 'UTF8'));
+END $$;
 
 CREATE OR REPLACE FUNCTION orch.audit_add(p_scope bigint, p_action text, p_object text, p_object_id text, p_detail jsonb)
 RETURNS void LANGUAGE plpgsql AS $$

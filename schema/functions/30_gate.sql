@@ -231,7 +231,7 @@ END $$;
 -- -> {outcome: accepted|refused|duplicate, code, message, reviewer, gate: {…}}. A refusal is an answer and is recorded.
 -- With `replay`, the same key again gets the first answer and has no second effect.
 CREATE OR REPLACE FUNCTION orch.gate_decide(p_gate bigint, p_decision jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_scope   text := p_decision #>> '{replay,scope}';
   v_key     text := p_decision #>> '{replay,key}';
