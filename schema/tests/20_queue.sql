@@ -1,6 +1,6 @@
 -- The queue: every arrow of a job, the two recoveries by name, fairness, capacity, and I5 against the owner.
 BEGIN;
-SELECT plan(63);
+SELECT plan(67);
 
 -- Proposals are told of ends; here it is only written down.
 CREATE TABLE told (proposal bigint, job bigint, state text);
@@ -18,6 +18,7 @@ CREATE FUNCTION place(p_job bigint) RETURNS text LANGUAGE sql AS $$
 
 SELECT worker() AS w1 \gset
 SELECT worker('w2') AS w2 \gset
+SELECT worker('gpu', '{gpu}', 4) AS w3 \gset
 
 -- queued -> running -> succeeded
 SELECT orch.job_enqueue(1, NULL, 'a', 'step') AS a \gset
@@ -125,6 +126,13 @@ SELECT job AS x, lease AS lx FROM orch.job_claim(:w2, 1) \gset
 SELECT FROM orch.job_finish(:w2, :x, :lx, 'timed_out', NULL);
 SELECT is(place(:x), 'timed_out', 'running -> timed_out, said by the worker');
 
+SELECT FROM orch.job_enqueue(1, NULL, 'l', 'step');
+SELECT job AS y, lease AS ly FROM orch.job_exchange(:w2, NULL, NULL, NULL, NULL, 1) \gset
+SELECT is((SELECT array_agg(outcome) FROM orch.job_exchange(:w2, ARRAY[:y], ARRAY[:ly - 1], NULL, NULL, 0)), ARRAY['lease_lost'], 'one, with a wrong lease');
+SELECT is((SELECT array_agg(outcome) FROM orch.job_exchange(:w3, ARRAY[:y], ARRAY[:ly], NULL, NULL, 0)), ARRAY['lease_lost'], 'or by another worker');
+SELECT is((SELECT array_agg(outcome) FROM orch.job_exchange(:w2, ARRAY[:y], ARRAY[:ly], NULL, ARRAY['{"exit_code": 0}']::jsonb[], 0)), ARRAY['ok'], 'and rightly');
+SELECT is((SELECT array_agg(outcome) FROM orch.job_exchange(:w2, ARRAY[:y], ARRAY[:ly], NULL, NULL, 0)), ARRAY['lease_lost'], 'once');
+
 -- Fair: the one job of a pipeline does not wait for another's hundred; priority comes first
 SELECT FROM orch.job_enqueue_many(11, NULL, array_fill('flood'::text, ARRAY[100]), 'step');
 SELECT FROM orch.job_claim(:w2, 5);
@@ -134,7 +142,6 @@ SELECT ok(:single IN (SELECT job FROM orch.job_claim(:w2, 2)), 'then the single 
 
 -- Capacity and labels: in order, and only what fits
 DELETE FROM orch.job WHERE state = 'queued';
-SELECT worker('gpu', '{gpu}', 4) AS w3 \gset
 SELECT orch.job_enqueue(20, NULL, 'big', 'step', NULL, 1, '{"cpu": 3}') AS big, orch.job_enqueue(20, NULL, 'small', 'step', NULL, 0, '{"cpu": 1}') AS small,
        orch.job_enqueue(20, NULL, 'gpu', 'step', NULL, 2, '{"cpu": 1, "gpu": 1, "labels": ["gpu"]}') AS gpu,
        orch.job_enqueue(20, NULL, 'huge', 'step', NULL, 9, '{"cpu": 64}') AS huge \gset
