@@ -42,7 +42,7 @@ cluster_start() {
   cluster_as_server "$cluster_bin/initdb" -D "$cluster_dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 \
     --no-sync >"$cluster_dir/log" 2>&1 || { cat "$cluster_dir/log" >&2; return 1; }
   cluster_as_server "$cluster_bin/pg_ctl" -D "$cluster_dir/data" -l "$cluster_dir/server.log" -w -t 60 -s \
-    -o "-h '' -k $cluster_dir -N 60 -c fsync=off -c full_page_writes=off -c log_min_messages=fatal" start || { cat "$cluster_dir/server.log" >&2; return 1; }
+    -o "-h '' -k $cluster_dir -N 60 ${cluster_durability--c fsync=off -c full_page_writes=off} -c log_min_messages=fatal" start || { cat "$cluster_dir/server.log" >&2; return 1; }
   export PGHOST=$cluster_dir PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 }
 
