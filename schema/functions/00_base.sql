@@ -42,6 +42,13 @@ BEGIN
   );
 END $$;
 
+-- The people who are behind what is being done now: who the caller says they are, and whose database login it is. Both,
+-- because a login named like a reviewer proves who approves; it must not be able to propose as somebody else first.
+CREATE OR REPLACE FUNCTION orch.acting_reviewers(p_actor text) RETURNS bigint[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN array_remove(ARRAY[orch.actor_reviewer(p_actor), orch.actor_reviewer('sql:' || session_user)], NULL);
+END $$;
+
 -- Locks a pipeline's row: the one mutex under which all its governance happens.
 CREATE OR REPLACE FUNCTION orch.pipeline_lock(p_name text) RETURNS orch.pipeline LANGUAGE plpgsql AS $$
 DECLARE p orch.pipeline;
@@ -93,6 +100,46 @@ CREATE OR REPLACE FUNCTION orch.webhook_is_gone(p_hook jsonb) RETURNS boolean LA
 BEGIN
   RETURN EXISTS (SELECT FROM orch.outbox WHERE state = 'dead' AND channel = 'webhook' AND last_error LIKE 'HTTP 410%'
                  AND endpoint ->> 'name' = p_hook ->> 'name' AND endpoint ->> 'url' = p_hook ->> 'url');
+END $$;
+
+-- A number, a time or a word out of a caller's JSON, or an error that names it. PostgreSQL's own casts would answer in
+-- the language of types.
+CREATE OR REPLACE FUNCTION orch.take_bigint(p_doc jsonb, p_key text, p_default bigint, p_min bigint, p_max bigint) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE v numeric;
+BEGIN
+  IF coalesce(p_doc ->> p_key, '') = '' THEN RETURN p_default; END IF;
+  IF (p_doc ->> p_key) !~ '^[+-]?[0-9]{1,18}$' THEN
+    PERFORM orch.fail('OR003', format('%s is %L, expected a whole number', p_key, left(p_doc ->> p_key, 40)));
+  END IF;
+  v := (p_doc ->> p_key)::numeric;
+  RETURN least(greatest(v, p_min), p_max)::bigint;
+END $$;
+
+CREATE OR REPLACE FUNCTION orch.take_time(p_text text, p_what text) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+DECLARE v timestamptz;
+BEGIN
+  BEGIN
+    v := p_text::timestamptz;
+  EXCEPTION WHEN data_exception THEN
+    PERFORM orch.fail('OR003', format('%s is %L, expected a time such as 2026-01-31T12:00:00Z', p_what, left(p_text, 40)));
+  END;
+  PERFORM orch.check_time(v, p_what);
+  RETURN v;
+END $$;
+
+-- Refuses times that no calendar page can show; RFC 3339 has four digits for the year.
+CREATE OR REPLACE FUNCTION orch.check_time(p_at timestamptz, p_what text) RETURNS void LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF p_at < '0001-01-02T00:00:00Z' OR p_at >= '9999-12-30T00:00:00Z' THEN
+    PERFORM orch.fail('OR003', format('%s is not within the years 1 to 9999', p_what));
+  END IF;
+END $$;
+
+-- Refuses a text that the tables would refuse, in words.
+CREATE OR REPLACE FUNCTION orch.check_length(p_text text, p_what text, p_max int) RETURNS void LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF length(p_text) > p_max THEN PERFORM orch.fail('OR007', format('%s has more than %s characters', p_what, p_max)); END IF;
 END $$;
 
 -- Records an event and, in the same transaction, one outbox row for everybody who asked to be told.

@@ -96,7 +96,8 @@ CREATE OR REPLACE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON orch.artifac
   FOR EACH ROW EXECUTE FUNCTION orch.audit_row('', '');
 
 -- Walks the chains and reports the first break of each: {"ok", "rows", "chains", "broken": [{scope, seq, what}]}.
-CREATE OR REPLACE FUNCTION orch.audit_verify(p_pipeline text DEFAULT NULL) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION orch.audit_verify(p_pipeline text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 DECLARE
   v_scope  bigint;
   v_broken jsonb;

@@ -15,6 +15,17 @@ DECLARE
   v_gate   bigint;
 BEGIN
   PERFORM orch.act(p_actor);
+  IF coalesce(v_name, '') !~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' THEN
+    PERFORM orch.fail('OR003', format('pipeline name %L is not one', left(v_name, 80)),
+      'use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit');
+  END IF;
+  IF octet_length(p_yaml) > 1048576 OR octet_length(p_spec::text) > 4194304 THEN
+    PERFORM orch.fail('OR007', format('pipeline %s: the file has more than 1 MiB', v_name));
+  END IF;
+  IF coalesce(p_digest, '') !~ '^sha256:[0-9a-f]{64}$' OR coalesce(p_bundle_digest, '') !~ '^sha256:[0-9a-f]{64}$'
+     OR p_yaml IS NULL OR length(p_git_commit) > 64 THEN
+    PERFORM orch.fail('OR003', format('pipeline %s: a revision needs its YAML, its digest and that of its bundle', v_name));
+  END IF;
   IF coalesce(p_spec ->> 'owner', '') = '' OR coalesce(p_spec ->> 'oncall', '') = '' THEN
     PERFORM orch.fail('OR003', format('pipeline %s: owner and oncall are required', v_name), 'no model without an owner');
   END IF;
@@ -42,9 +53,20 @@ BEGIN
   RETURN jsonb_build_object('pipeline', v_name, 'revision', v_rev, 'digest', p_digest, 'changed', true, 'regated', v_gate);
 END $$;
 
--- Makes the monitor rows follow the spec. A changed rule starts a new window; a removed one stops.
+-- Makes the monitor rows follow the spec. A changed rule starts a new window; a removed one stops, and what it had
+-- fired is over: nobody is left to say so later, and a fault that fires for ever would hold back drift for ever. The
+-- pipeline is locked.
 CREATE OR REPLACE FUNCTION orch.monitors_sync(p_pipeline_id bigint, p_monitors jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  p orch.pipeline;
+  s orch.signal;
 BEGIN
+  SELECT * INTO STRICT p FROM orch.pipeline WHERE id = p_pipeline_id;
+  FOR s IN SELECT x.* FROM orch.signal x JOIN orch.monitor m ON m.pipeline_id = x.pipeline_id AND x.source = 'monitor:' || m.name
+           WHERE x.pipeline_id = p_pipeline_id AND x.status = 'firing' AND m.active
+             AND NOT EXISTS (SELECT FROM jsonb_array_elements(p_monitors) e WHERE e ->> 'name' = m.name) ORDER BY x.id LOOP
+    PERFORM orch.signal_resolve(p, s, 'the monitor was removed');
+  END LOOP;
   UPDATE orch.monitor SET active = false WHERE pipeline_id = p_pipeline_id
     AND name NOT IN (SELECT m ->> 'name' FROM jsonb_array_elements(p_monitors) m);
   INSERT INTO orch.monitor (pipeline_id, name, spec, version_id, next_row, window_rows)
@@ -69,8 +91,12 @@ BEGIN
     PERFORM orch.fail('OR007', 'gates.promote.require has more than 8 rules');
   END IF;
   IF EXISTS (SELECT FROM jsonb_array_elements(p_policy -> 'require') r
-             WHERE coalesce(r ->> 'group', '') = '' OR coalesce((r ->> 'approvals')::int, 0) NOT BETWEEN 1 AND 100) THEN
+             WHERE coalesce(r ->> 'group', '') = '' OR coalesce(r ->> 'approvals', '') !~ '^([1-9][0-9]?|100)$') THEN
     PERFORM orch.fail('OR003', 'gates.promote.require: each rule needs a group and 1 to 100 approvals');
+  END IF;
+  IF jsonb_typeof(p_policy -> 'expires_ms') IS DISTINCT FROM 'number'
+     OR (p_policy ->> 'expires_ms')::numeric NOT BETWEEN 1 AND 31622400000 THEN
+    PERFORM orch.fail('OR003', 'gates.promote.expires must be between 1 ms and 366 days');
   END IF;
   SELECT coalesce(array_agg(id), '{}') INTO v_all FROM orch.reviewer WHERE active;
   IF NOT orch.rules_satisfied(p_policy -> 'require', v_all) THEN
@@ -166,6 +192,9 @@ BEGIN
       PERFORM orch.fail('OR001', format('no active reviewer is named %L', p_reviewer), 'orch reviewers lists them');
     END IF;
   END IF;
+  IF p_scopes IS NULL OR p_name IS NULL OR p_hash IS NULL THEN
+    PERFORM orch.fail('OR003', 'a token needs a name, its hash and scopes');
+  END IF;
   IF 'decide' = ANY (p_scopes) AND v_reviewer IS NULL THEN
     PERFORM orch.fail('OR003', 'a token with scope decide needs a reviewer: a decision always belongs to a person',
       'add --reviewer NAME');
@@ -220,6 +249,9 @@ END $$;
 CREATE OR REPLACE FUNCTION orch.replay_seen(p_scope text, p_key text, p_ttl_ms bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 BEGIN
+  IF coalesce(length(p_key), 0) NOT BETWEEN 1 AND 512 THEN
+    PERFORM orch.fail('OR003', 'a message id or idempotency key has 1 to 512 characters');
+  END IF;
   INSERT INTO orch.replay (scope, key, expires_at) VALUES (p_scope, p_key, orch.clock() + orch.ms_interval(p_ttl_ms))
     ON CONFLICT (scope, key) DO UPDATE SET expires_at = excluded.expires_at, answer = NULL
       WHERE orch.replay.expires_at <= orch.clock();

@@ -62,6 +62,7 @@ BEGIN
     AND state IN ('proposed', 'training', 'evaluating', 'awaiting_approval', 'rolling_out') ORDER BY id DESC LIMIT 1;
   IF v_open IS NOT NULL THEN
     UPDATE orch.signal SET disposition = 'folded', proposal_id = v_open, held_reason = NULL, reconsider_at = NULL WHERE id = s.id;
+    PERFORM orch.proposers_add(v_open, s.title);
     RETURN jsonb_build_object('disposition', 'folded', 'proposal', v_open,
       'reason', format('proposal %s is open for this pipeline', v_open));
   END IF;
@@ -76,6 +77,7 @@ BEGIN
     RETURN jsonb_build_object('disposition', 'held', 'proposal', NULL, 'reason', v_objects ->> 'reason');
   END IF;
   v_proposal := orch.proposal_open(p_pipeline, s.title, orch.actor(), s.as_of);
+  PERFORM orch.proposers_add(v_proposal, s.title);
   UPDATE orch.signal SET disposition = 'proposed', proposal_id = v_proposal, held_reason = NULL, reconsider_at = NULL
     WHERE id = s.id;
   PERFORM orch.proposal_start(v_proposal);
@@ -99,7 +101,8 @@ DECLARE
   v_source  text := p_signal ->> 'source';
   v_print   text := p_signal ->> 'fingerprint';
   v_episode text := coalesce(p_signal ->> 'episode', '');
-  v_as_of   timestamptz := coalesce((p_signal ->> 'at')::timestamptz, v_now);
+  -- A sender whose clock runs ahead cannot ask for data of the future.
+  v_as_of   timestamptz := least(coalesce(orch.take_time(p_signal ->> 'at', 'at'), v_now), v_now);
   v_title   text := left(p_signal ->> 'title', 1000);
   s         orch.signal;
   v_id      bigint;
@@ -110,6 +113,12 @@ BEGIN
      OR coalesce(p_signal ->> 'kind', '') NOT IN ('drift', 'data_fault', 'alert', 'manual', 'external') THEN
     PERFORM orch.fail('OR003', 'a signal needs source, kind, fingerprint, status (firing or resolved) and title');
   END IF;
+  IF v_source = '' OR v_print = '' OR length(v_source) > 200 OR length(v_print) > 200 OR length(v_episode) > 200 THEN
+    PERFORM orch.fail('OR007', 'source, fingerprint and episode of a signal have at most 200 characters, and the first two at least one');
+  END IF;
+  IF coalesce(jsonb_typeof(p_signal -> 'detail'), 'object') <> 'object' THEN
+    PERFORM orch.fail('OR003', 'a signal''s detail must be an object');
+  END IF;
   IF octet_length((p_signal -> 'detail')::text) > 262144 THEN
     PERFORM orch.fail('OR007', 'a signal''s detail has more than 256 KiB');
   END IF;
@@ -119,12 +128,7 @@ BEGIN
     IF NOT FOUND THEN
       RETURN jsonb_build_object('signal', NULL, 'disposition', 'duplicate', 'proposal', NULL, 'reason', 'nothing like it is firing');
     END IF;
-    UPDATE orch.signal SET status = 'resolved', resolved_at = v_now, last_at = v_now, reconsider_at = NULL WHERE id = s.id;
-    IF s.kind = 'data_fault' THEN
-      -- What the fault held back is looked at again by the next turn of signals_reconsider.
-      UPDATE orch.signal SET reconsider_at = v_now WHERE pipeline_id = p.id AND status = 'firing' AND disposition = 'held';
-      PERFORM orch.emit('signal.fault_resolved', p.id, NULL, jsonb_build_object('pipeline', p.name, 'signal', s.id, 'title', s.title));
-    END IF;
+    PERFORM orch.signal_resolve(p, s, NULL);
     RETURN jsonb_build_object('signal', s.id, 'disposition', 'resolved', 'proposal', s.proposal_id, 'reason', NULL);
   END IF;
   IF FOUND THEN
@@ -166,6 +170,18 @@ BEGIN
   RETURN jsonb_build_object('signal', v_id) || v_answer;
 END $$;
 
+-- Ends a firing signal. What a fault held back is looked at again by the next turn of signals_reconsider.
+CREATE OR REPLACE FUNCTION orch.signal_resolve(p orch.pipeline, s orch.signal, p_why text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE v_now timestamptz := orch.clock();
+BEGIN
+  UPDATE orch.signal SET status = 'resolved', resolved_at = v_now, last_at = v_now, reconsider_at = NULL WHERE id = s.id;
+  IF s.kind = 'data_fault' THEN
+    UPDATE orch.signal SET reconsider_at = v_now WHERE pipeline_id = p.id AND status = 'firing' AND disposition = 'held';
+    PERFORM orch.emit('signal.fault_resolved', p.id, NULL, jsonb_strip_nulls(jsonb_build_object('pipeline', p.name, 'signal', s.id,
+      'title', s.title, 'why', p_why)));
+  END IF;
+END $$;
+
 -- Duty: looks again at held signals whose reason may have passed. -> {"looked_at", "proposed"}
 CREATE OR REPLACE FUNCTION orch.signals_reconsider(p_limit int) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
@@ -178,7 +194,7 @@ BEGIN
   PERFORM orch.act('system:serve');
   -- Names are read without locks first, so that the pipeline's lock comes before the signal's.
   FOR r IN SELECT id, pipeline_id FROM orch.signal WHERE reconsider_at <= orch.clock() AND status = 'firing'
-           ORDER BY reconsider_at LIMIT p_limit LOOP
+           ORDER BY reconsider_at LIMIT greatest(p_limit, 0) LOOP
     SELECT * INTO p FROM orch.pipeline WHERE id = r.pipeline_id FOR NO KEY UPDATE SKIP LOCKED;
     CONTINUE WHEN NOT FOUND;
     CONTINUE WHEN NOT EXISTS (SELECT FROM orch.signal WHERE id = r.id AND status = 'firing' AND reconsider_at <= orch.clock());

@@ -78,10 +78,14 @@ DECLARE
   v_id       bigint;
   v_gone     bigint;
   v_answer   jsonb;
-  v_reviewer bigint := orch.actor_reviewer(p_actor);
 BEGIN
   PERFORM orch.act(p_actor);
-  IF p_mode NOT IN ('keep', 'replace', 'cancel_and_replace') THEN
+  PERFORM orch.check_time(p_as_of, 'as_of');
+  PERFORM orch.check_length(trim(p_reason), 'the reason', 2000);
+  IF length(p_idempotency_key) NOT BETWEEN 1 AND 512 THEN
+    PERFORM orch.fail('OR003', 'an idempotency key has 1 to 512 characters');
+  END IF;
+  IF coalesce(p_mode, '') NOT IN ('keep', 'replace', 'cancel_and_replace') THEN
     PERFORM orch.fail('OR003', format('mode %L is not known', p_mode), 'use keep, replace or cancel_and_replace');
   END IF;
   IF coalesce(trim(p_reason), '') = '' THEN
@@ -111,10 +115,7 @@ BEGIN
     END IF;
     v_id := orch.proposal_open(p, trim(p_reason), p_actor, p_as_of);
   END IF;
-  IF v_reviewer IS NOT NULL THEN
-    INSERT INTO orch.proposal_proposer (proposal_id, reviewer_id, reason, at) VALUES (v_id, v_reviewer, trim(p_reason), orch.clock())
-      ON CONFLICT DO NOTHING;
-  END IF;
+  PERFORM orch.proposers_add(v_id, trim(p_reason));
   PERFORM orch.signal_record_manual(p, v_id, trim(p_reason), p_as_of);
   IF v_id IS DISTINCT FROM v_open.id THEN PERFORM orch.proposal_start(v_id); END IF;
   v_answer := jsonb_build_object('proposal', v_id, 'superseded', v_gone,
@@ -125,6 +126,13 @@ BEGIN
       ON CONFLICT (scope, key) DO UPDATE SET answer = excluded.answer, expires_at = excluded.expires_at;
   END IF;
   RETURN v_answer;
+END $$;
+
+-- Whoever asks for a retraining, by whatever way, is remembered as a proposer.
+CREATE OR REPLACE FUNCTION orch.proposers_add(p_id bigint, p_reason text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO orch.proposal_proposer (proposal_id, reviewer_id, reason, at)
+    SELECT DISTINCT p_id, r, p_reason, orch.clock() FROM unnest(orch.acting_reviewers(orch.actor())) r ON CONFLICT DO NOTHING;
 END $$;
 
 -- A person's wish is a signal too, so that a proposal shows all its reasons in one list.
@@ -181,22 +189,28 @@ END $$;
 CREATE OR REPLACE FUNCTION orch.proposal_on_job(p_proposal_id bigint, p_job_id bigint, p_step text, p_role text,
   p_subject text, p_state text, p_result jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  p     orch.pipeline;
-  q     orch.proposal;
-  v_now timestamptz := orch.clock();
+  p      orch.pipeline;
+  q      orch.proposal;
+  v_now  timestamptz := orch.clock();
+  v_flaw text;
 BEGIN
   SELECT * INTO STRICT q FROM orch.proposal WHERE id = p_proposal_id;
   p := orch.pipeline_lock_id(q.pipeline_id);
   SELECT * INTO STRICT q FROM orch.proposal WHERE id = p_proposal_id FOR UPDATE;
   IF q.state NOT IN ('training', 'evaluating') THEN RETURN; END IF;
-  IF current_setting('orch.actor', true) IS NULL OR current_setting('orch.actor', true) = '' THEN
-    PERFORM orch.act('system:worker');
+  -- Always: what a session has set before must not sign for a worker. (Cancellations come here too, but find the proposal
+  -- ended.)
+  PERFORM orch.act('system:worker');
+  v_flaw := CASE WHEN p_state = 'succeeded' THEN orch.job_result_flaw(p_role, p_result) END;
+  IF v_flaw IS NOT NULL THEN
+    p_state := 'failed'; p_result := jsonb_build_object('error', v_flaw);
   END IF;
   UPDATE orch.proposal_step SET state = p_state, result = p_result - 'profile'
     WHERE proposal_id = p_proposal_id AND step = p_step AND subject = coalesce(p_subject, '') AND job_id = p_job_id;
   IF NOT FOUND THEN RETURN; END IF; -- a job of an earlier plan
   INSERT INTO orch.snapshot (proposal_id, name, digest, taken_at)
-    SELECT q.id, s.key, s.value, v_now FROM jsonb_each_text(coalesce(p_result -> 'snapshots', '{}')) s
+    SELECT q.id, s.key, s.value, v_now FROM jsonb_each_text(CASE WHEN p_state = 'succeeded' OR orch.job_result_flaw('step', p_result) IS NULL
+      THEN coalesce(p_result -> 'snapshots', '{}') ELSE '{}' END) s
     ON CONFLICT DO NOTHING;
   IF p_state <> 'succeeded' THEN
     PERFORM orch.proposal_end(q.id, CASE WHEN p_state = 'cancelled' THEN 'cancelled' ELSE 'failed' END,
@@ -214,13 +228,32 @@ BEGIN
   PERFORM orch.proposal_advance(q.id);
 END $$;
 
+-- What is wrong with a result, or NULL. A result that cannot be recorded ends its step as failed, with this as the error:
+-- an exception would undo the whole hand-in, and the worker would bring the same result for ever.
+CREATE OR REPLACE FUNCTION orch.job_result_flaw(p_role text, p_result jsonb) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE c_digest CONSTANT text := '^sha256:[0-9a-f]{64}$';
+BEGIN
+  IF p_result IS NOT NULL AND jsonb_typeof(p_result) <> 'object' THEN RETURN 'the result is not an object'; END IF;
+  IF p_role = 'train' AND p_result ->> 'output' IS NULL THEN RETURN 'a training step must report its output'; END IF;
+  IF p_result ->> 'output' !~ c_digest THEN RETURN 'the output is no digest'; END IF;
+  IF jsonb_typeof(p_result -> 'metrics') NOT IN ('object', 'null') THEN RETURN 'the metrics are not an object'; END IF;
+  IF octet_length((p_result -> 'metrics')::text) > 2097152 THEN RETURN 'the metrics have more than 2 MiB'; END IF;
+  IF jsonb_typeof(p_result -> 'snapshots') NOT IN ('object', 'null') THEN RETURN 'the snapshots are not an object'; END IF;
+  IF jsonb_typeof(p_result -> 'snapshots') = 'object' AND EXISTS (
+      SELECT FROM jsonb_each_text(p_result -> 'snapshots') s WHERE coalesce(s.value, '') !~ c_digest) THEN
+    RETURN 'a snapshot is no digest';
+  END IF;
+  BEGIN
+    IF octet_length(decode(p_result ->> 'profile', 'base64')) > 8388608 THEN RETURN 'the profile has more than 8 MiB'; END IF;
+  EXCEPTION WHEN data_exception THEN RETURN 'the profile is no base64';
+  END;
+  RETURN NULL;
+END $$;
+
 -- The trained candidate becomes an immutable version.
 CREATE OR REPLACE FUNCTION orch.version_record(q orch.proposal, p_job_id bigint, p_result jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE v_version bigint;
 BEGIN
-  IF p_result ->> 'output' IS NULL THEN
-    PERFORM orch.fail('OR003', 'a training step must report its output');
-  END IF;
   INSERT INTO orch.artifact (digest, recorded_at) VALUES (p_result ->> 'output', orch.clock())
     ON CONFLICT (digest) DO UPDATE SET removed_at = NULL WHERE orch.artifact.removed_at IS NOT NULL;
   INSERT INTO orch.version (pipeline_id, number, proposal_id, revision_id, artifact, metrics, profile, train_job_id, created_at)
@@ -258,7 +291,9 @@ END $$;
 -- A finite number out of a metrics document, or NULL (fail closed: what is no number cannot pass a check).
 CREATE OR REPLACE FUNCTION orch.metric(p_metrics jsonb, VARIADIC p_path text[]) RETURNS double precision
 LANGUAGE sql IMMUTABLE AS $$
-  SELECT CASE WHEN jsonb_typeof(p_metrics #> p_path) = 'number' THEN (p_metrics #>> p_path)::double precision END
+  SELECT CASE WHEN jsonb_typeof(p_metrics #> p_path) = 'number' AND abs((p_metrics #>> p_path)::numeric) < 1e300
+         -- Below what a double holds is zero, not an error.
+         THEN CASE WHEN abs((p_metrics #>> p_path)::numeric) < 1e-300 THEN 0 ELSE (p_metrics #>> p_path)::double precision END END
 $$;
 
 -- One check against both evaluations -> {metric, slice?, value?, ok, candidate, champion, limit, what}.
@@ -319,6 +354,7 @@ DECLARE
   p        orch.pipeline;
   v_checks jsonb;
   v_failed jsonb;
+  v_bytes  int;
 BEGIN
   SELECT * INTO STRICT q FROM orch.proposal WHERE id = p_id FOR UPDATE;
   SELECT * INTO STRICT p FROM orch.pipeline WHERE id = q.pipeline_id;
@@ -338,6 +374,14 @@ BEGIN
       FROM (SELECT c FROM jsonb_array_elements(v_failed) c LIMIT 10) few));
     PERFORM orch.emit('proposal.blocked', p.id, NULL, jsonb_build_object('pipeline', p.name, 'proposal', p_id,
       'version', q.version_number, 'failed', v_failed));
+    RETURN;
+  END IF;
+  -- People must be able to read what they approve, and everybody is sent it.
+  v_bytes := octet_length(orch.evidence_build(p_id, orch.current_spec(p.id) #> '{gates,promote}')::text);
+  IF v_bytes > 4194304 THEN
+    PERFORM orch.proposal_move(p_id, 'blocked', format('its evidence has %s bytes, more than 4 MiB: report fewer metrics or slices', v_bytes));
+    PERFORM orch.emit('proposal.blocked', p.id, NULL, jsonb_build_object('pipeline', p.name, 'proposal', p_id,
+      'version', q.version_number, 'failed', '[]'::jsonb, 'reason', 'its evidence is too large'));
     RETURN;
   END IF;
   PERFORM orch.gate_open(p_id);

@@ -119,6 +119,13 @@ BEGIN
   END LOOP;
 END $$;
 
+-- Locks the pipelines of a batch, all before the first is told and in one order: telling locks more (their audit chains,
+-- and that of the server), and a later pipeline must not be waited for with those in hand.
+CREATE OR REPLACE FUNCTION orch.queue_lock_pipelines(p_ids bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM FROM orch.pipeline WHERE id = ANY (p_ids) ORDER BY id FOR NO KEY UPDATE;
+END $$;
+
 -- Hands in a batch: p_states as 'succeeded', 'failed', 'cancelled' or 'timed_out' (NULL: all succeeded).
 CREATE OR REPLACE FUNCTION orch.queue_finish(p_worker bigint, p_jobs bigint[], p_leases bigint[], p_states text[],
                                              p_results jsonb[]) RETURNS SETOF orch.job_grant
@@ -141,6 +148,7 @@ BEGIN
   IF p_states IS NULL OR 'succeeded' = ALL (p_states) THEN
     SELECT s.ended, s.told INTO v_ended, v_told FROM orch.queue_succeed(p_worker, p_jobs, p_leases, p_results) s;
     IF v_told IS NOT NULL THEN
+      PERFORM orch.queue_lock_pipelines(ARRAY(SELECT pipeline_id FROM orch.job_history WHERE id = ANY (v_told)));
       FOR r IN SELECT * FROM orch.job_history WHERE id = ANY (v_told) ORDER BY pipeline_id, proposal_id, id LOOP
         PERFORM orch.proposal_on_job(r.proposal_id, r.id, r.step, r.role, r.subject, r.state::text, r.result);
       END LOOP;
@@ -151,6 +159,7 @@ BEGIN
                         NULL::jsonb FROM unnest(p_jobs, p_leases) f(job, lease);
     RETURN;
   END IF;
+  PERFORM orch.queue_lock_pipelines(ARRAY(SELECT pipeline_id FROM orch.job WHERE id = ANY (p_jobs) AND proposal_id IS NOT NULL));
   SELECT array_agg(f.job), array_agg(f.lease), array_agg(f.result) INTO v_good, v_good_leases, v_good_results
     FROM unnest(p_jobs, p_leases, p_states, p_results) f(job, lease, state, result) WHERE f.state = 'succeeded';
   IF v_good IS NOT NULL THEN

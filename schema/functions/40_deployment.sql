@@ -24,7 +24,8 @@ BEGIN
 END $$;
 
 -- Hands one due deployment to a server, with a lease. Held pipelines wait; rollbacks do not. A deployment whose server
--- died is handed out again when its lease has run out.
+-- died is handed out again when its lease has run out. The pipeline's lock comes first here too, but is not waited for:
+-- whoever holds it (a rollback, perhaps, which must never wait) may be about to change just this deployment.
 CREATE OR REPLACE FUNCTION orch.deployment_claim(p_owner text, p_lease_ms bigint)
 RETURNS TABLE (id bigint, lease bigint, kind text, pipeline text, version int, artifact text, driver jsonb, generation bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
@@ -34,10 +35,15 @@ DECLARE
   v_id  bigint;
 BEGIN
   PERFORM orch.act('system:serve');
-  SELECT d.id INTO v_id FROM orch.deployment d
+  SELECT d.id INTO v_id FROM orch.deployment d JOIN orch.pipeline p ON p.id = d.pipeline_id
     WHERE d.state IN ('pending', 'stepping') AND d.due_at <= v_now AND (d.lease_until IS NULL OR d.lease_until <= v_now)
       AND (d.kind = 'rollback' OR NOT EXISTS (SELECT FROM orch.hold h WHERE h.pipeline_id = d.pipeline_id AND h.released_at IS NULL))
-    ORDER BY d.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    ORDER BY d.due_at LIMIT 1 FOR NO KEY UPDATE OF p SKIP LOCKED;
+  IF NOT FOUND THEN RETURN; END IF;
+  -- What was read before the lock is read again under it; what changed meanwhile is left to the next claim.
+  PERFORM FROM orch.deployment d WHERE d.id = v_id AND d.state IN ('pending', 'stepping') AND (d.lease_until IS NULL OR d.lease_until <= v_now)
+      AND (d.kind = 'rollback' OR NOT EXISTS (SELECT FROM orch.hold h WHERE h.pipeline_id = d.pipeline_id AND h.released_at IS NULL))
+    FOR NO KEY UPDATE SKIP LOCKED;
   IF NOT FOUND THEN RETURN; END IF;
   UPDATE orch.deployment d SET state = 'stepping', lease = nextval('orch.deployment_lease'), lease_owner = p_owner,
     lease_until = v_now + orch.ms_interval(p_lease_ms), attempts = d.attempts + 1 WHERE d.id = v_id;
@@ -224,6 +230,7 @@ DECLARE
   r        record;
 BEGIN
   PERFORM orch.act(p_actor);
+  PERFORM orch.check_length(v_reason, 'the reason', 1900);
   IF p_dry_run THEN
     SELECT * INTO p FROM orch.pipeline WHERE name = p_pipeline;
     IF NOT FOUND THEN PERFORM orch.fail('OR001', format('no pipeline is named %L', p_pipeline), 'orch pipelines lists them'); END IF;
@@ -279,6 +286,7 @@ DECLARE
 BEGIN
   PERFORM orch.act(p_actor);
   IF coalesce(trim(p_reason), '') = '' THEN PERFORM orch.fail('OR003', 'a hold needs a reason', 'the next person on call will read it'); END IF;
+  PERFORM orch.check_length(trim(p_reason), 'the reason', 2000);
   p := orch.pipeline_lock(p_pipeline);
   SELECT * INTO h FROM orch.hold WHERE pipeline_id = p.id AND released_at IS NULL;
   IF FOUND THEN

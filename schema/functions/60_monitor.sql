@@ -10,6 +10,12 @@ DECLARE
   v_answer jsonb;
   v_now    timestamptz := orch.clock();
 BEGIN
+  IF length(p_idempotency_key) NOT BETWEEN 1 AND 512 THEN
+    PERFORM orch.fail('OR003', 'an idempotency key has 1 to 512 characters');
+  END IF;
+  IF p_body IS NULL OR octet_length(p_body) > 16777216 THEN
+    PERFORM orch.fail('OR007', 'a batch of observations has at most 16 MiB', 'send it in smaller batches');
+  END IF;
   SELECT id INTO v_id FROM orch.pipeline WHERE name = p_pipeline;
   IF NOT FOUND THEN PERFORM orch.fail('OR001', format('no pipeline is named %L', p_pipeline), 'orch pipelines lists them'); END IF;
   IF p_rows IS NULL OR p_rows < 1 OR p_rows > 1000000 THEN PERFORM orch.fail('OR003', 'a batch has 1 to 1000000 rows'); END IF;
@@ -107,12 +113,13 @@ END $$;
 CREATE OR REPLACE FUNCTION orch.housekeeping() RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 DECLARE
+  v_now     timestamptz := orch.clock(); -- read once: a condition with a volatile function cannot use an index
   v_replay  bigint;
   v_batches bigint;
   v_outbox  bigint;
 BEGIN
   WITH gone AS (DELETE FROM orch.replay WHERE (scope, key) IN (
-      SELECT scope, key FROM orch.replay WHERE expires_at <= orch.clock() LIMIT 5000) RETURNING 1)
+      SELECT scope, key FROM orch.replay WHERE expires_at <= v_now LIMIT 5000) RETURNING 1)
     SELECT count(*) INTO v_replay FROM gone;
   -- Rows that every monitor has passed, after a week; rows nobody watches, after 30 days.
   WITH passed AS (
@@ -121,11 +128,11 @@ BEGIN
   ), gone AS (
     DELETE FROM orch.observation_batch b WHERE (b.pipeline_id, b.first_row) IN (
       SELECT x.pipeline_id, x.first_row FROM orch.observation_batch x JOIN passed USING (pipeline_id)
-      WHERE (x.first_row + x.n_rows <= passed.upto AND x.received_at < orch.clock() - interval '7 days')
-         OR x.received_at < orch.clock() - interval '30 days' LIMIT 500) RETURNING 1)
+      WHERE x.received_at < v_now - interval '7 days'
+        AND (x.first_row + x.n_rows <= passed.upto OR x.received_at < v_now - interval '30 days') LIMIT 500) RETURNING 1)
     SELECT count(*) INTO v_batches FROM gone;
   WITH gone AS (DELETE FROM orch.outbox WHERE id IN (
-      SELECT id FROM orch.outbox WHERE state = 'delivered' AND ended_at < orch.clock() - interval '30 days' LIMIT 5000) RETURNING 1)
+      SELECT id FROM orch.outbox WHERE state = 'delivered' AND ended_at < v_now - interval '30 days' LIMIT 5000) RETURNING 1)
     SELECT count(*) INTO v_outbox FROM gone;
   RETURN jsonb_build_object('replay', v_replay, 'observation_batches', v_batches, 'outbox', v_outbox,
     'workers', orch.workers_forget(1000));

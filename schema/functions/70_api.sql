@@ -1,9 +1,32 @@
 -- Reading: one JSON document a call, the same for the shell, HTTP and whoever comes next. Lists are paged by
 -- {"limit": 1..500 (50), "after": id}: newest first, `next` names the page after.
 
-CREATE OR REPLACE FUNCTION orch.page_limit(p_filter jsonb) RETURNS int LANGUAGE sql IMMUTABLE AS $$
-  SELECT least(greatest(coalesce((p_filter ->> 'limit')::int, 50), 1), 500)
-$$;
+CREATE OR REPLACE FUNCTION orch.page_limit(p_filter jsonb) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN orch.take_bigint(p_filter, 'limit', 50, 1, 500);
+END $$;
+
+-- The row that a page begins after; without one, the newest.
+CREATE OR REPLACE FUNCTION orch.page_after(p_filter jsonb) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN orch.take_bigint(p_filter, 'after', 9223372036854775807, 0, 9223372036854775807);
+END $$;
+
+-- A filter's word out of those there are, or an error that lists them.
+CREATE OR REPLACE FUNCTION orch.page_word(p_filter jsonb, p_key text, p_words text[]) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE v text := nullif(p_filter ->> p_key, '');
+BEGIN
+  IF v <> ALL (p_words) THEN
+    PERFORM orch.fail('OR003', format('%s %L is not known', p_key, left(v, 40)), 'one of ' || array_to_string(p_words, ', '));
+  END IF;
+  RETURN v;
+END $$;
+
+-- The pipeline that a filter names, or NULL for all; an unknown one is an error, not an empty list.
+CREATE OR REPLACE FUNCTION orch.page_pipeline(p_filter jsonb) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN CASE WHEN p_filter ->> 'pipeline' IS NOT NULL THEN orch.pipeline_id_of(p_filter ->> 'pipeline') END;
+END $$;
 
 CREATE OR REPLACE FUNCTION orch.pipeline_id_of(p_name text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE v_id bigint;
@@ -112,21 +135,27 @@ CREATE OR REPLACE FUNCTION orch.api_pipeline(p_name text) RETURNS jsonb LANGUAGE
             'closed_at', orch.rfc3339(w.closed_at), 'result', w.result) ORDER BY w.from_row DESC), '[]')
           FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY from_row DESC LIMIT 20) w)) ORDER BY m.name), '[]')
       FROM orch.monitor m WHERE m.pipeline_id = p.id))
-  FROM orch.pipeline p LEFT JOIN orch.revision r ON r.id = p.revision_id WHERE p.id = orch.pipeline_id_of(p_name)
+  FROM orch.pipeline p LEFT JOIN orch.revision r ON r.id = p.revision_id WHERE p.id = (SELECT orch.pipeline_id_of(p_name))
 $$;
 
 -- p_filter: {pipeline?, state?, limit?, after?}
 CREATE OR REPLACE FUNCTION orch.api_proposals(p_filter jsonb DEFAULT '{}') RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  WITH page AS (
-    SELECT q FROM orch.proposal q
-    WHERE (p_filter ->> 'pipeline' IS NULL OR q.pipeline_id = orch.pipeline_id_of(p_filter ->> 'pipeline'))
-      AND (p_filter ->> 'state' IS NULL OR q.state = p_filter ->> 'state')
-      AND (p_filter ->> 'after' IS NULL OR q.id < (p_filter ->> 'after')::bigint)
-    ORDER BY q.id DESC LIMIT orch.page_limit(p_filter))
-  SELECT jsonb_build_object('proposals', coalesce(jsonb_agg(orch.doc_proposal_short(q) ORDER BY (q).id DESC), '[]'),
-    'next', CASE WHEN count(*) = orch.page_limit(p_filter) THEN min((q).id) END) FROM page
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  v_limit    int := orch.page_limit(p_filter);
+  v_after    bigint := orch.page_after(p_filter);
+  v_pipeline bigint := orch.page_pipeline(p_filter);
+  v_state    text := orch.page_word(p_filter, 'state', ARRAY['proposed', 'training', 'evaluating', 'awaiting_approval', 'rolling_out',
+    'promoted', 'rolled_back', 'failed', 'blocked', 'rejected', 'aborted', 'expired', 'superseded', 'cancelled']);
+BEGIN
+  RETURN (
+    WITH page AS (
+      SELECT q FROM orch.proposal q
+      WHERE (v_pipeline IS NULL OR q.pipeline_id = v_pipeline) AND (v_state IS NULL OR q.state = v_state) AND q.id < v_after
+      ORDER BY q.id DESC LIMIT v_limit)
+    SELECT jsonb_build_object('proposals', coalesce(jsonb_agg(orch.doc_proposal_short(q) ORDER BY (q).id DESC), '[]'),
+      'next', CASE WHEN count(*) = v_limit THEN min((q).id) END) FROM page);
+END $$;
 
 -- Everything about one proposal: why, how far, with what numbers, who decides.
 CREATE OR REPLACE FUNCTION orch.api_proposal(p_id bigint) RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
@@ -156,10 +185,13 @@ BEGIN
     'snapshots', (SELECT coalesce(jsonb_object_agg(name, digest), '{}') FROM orch.snapshot WHERE proposal_id = p_id));
 END $$;
 
-CREATE OR REPLACE FUNCTION orch.api_versions(p_name text) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  SELECT jsonb_build_object('pipeline', p_name, 'versions', coalesce(jsonb_agg(orch.doc_version(v) ORDER BY v.number DESC), '[]'))
-  FROM (SELECT * FROM orch.version WHERE pipeline_id = orch.pipeline_id_of(p_name) ORDER BY number DESC LIMIT 500) v
-$$;
+CREATE OR REPLACE FUNCTION orch.api_versions(p_name text) RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE v_pipeline bigint := orch.pipeline_id_of(p_name);
+BEGIN
+  RETURN (
+    SELECT jsonb_build_object('pipeline', p_name, 'versions', coalesce(jsonb_agg(orch.doc_version(v) ORDER BY v.number DESC), '[]'))
+    FROM (SELECT * FROM orch.version WHERE pipeline_id = v_pipeline ORDER BY number DESC LIMIT 500) v);
+END $$;
 
 CREATE OR REPLACE FUNCTION orch.version_of(p_name text, p_number int) RETURNS orch.version LANGUAGE plpgsql STABLE AS $$
 DECLARE v orch.version;
@@ -176,18 +208,20 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 $$;
 
 -- What was live, from when to when, and why it ended.
-CREATE OR REPLACE FUNCTION orch.api_history(p_name text) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  SELECT jsonb_build_object('pipeline', p_name,
+CREATE OR REPLACE FUNCTION orch.api_history(p_name text) RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE v_pipeline bigint := orch.pipeline_id_of(p_name);
+BEGIN
+  RETURN (SELECT jsonb_build_object('pipeline', p_name,
     'history', (SELECT coalesce(jsonb_agg(jsonb_build_object('version', v.number, 'since', orch.rfc3339(l.since), 'until', orch.rfc3339(l.until),
         'good', l.good, 'how', d.kind, 'deployment', d.id, 'gate', d.gate_id, 'proposal', d.proposal_id, 'actor', d.actor, 'reason', d.reason,
         'approved_by', (SELECT coalesce(jsonb_agg(r.name ORDER BY c.id), '[]') FROM orch.decision c JOIN orch.reviewer r ON r.id = c.reviewer_id
                         WHERE c.gate_id = d.gate_id AND c.verdict = 'approve'),
         'quarantined', v.quarantine_reason) ORDER BY l.id DESC), '[]')
-      FROM (SELECT * FROM orch.live_period WHERE pipeline_id = orch.pipeline_id_of(p_name) ORDER BY id DESC LIMIT 500) l
+      FROM (SELECT * FROM orch.live_period WHERE pipeline_id = v_pipeline ORDER BY id DESC LIMIT 500) l
       JOIN orch.version v ON v.id = l.version_id JOIN orch.deployment d ON d.id = l.deployment_id),
     'failed', (SELECT coalesce(jsonb_agg(orch.doc_deployment(d) ORDER BY d.id DESC), '[]') FROM (
-        SELECT * FROM orch.deployment WHERE pipeline_id = orch.pipeline_id_of(p_name) AND state = 'aborted' ORDER BY id DESC LIMIT 100) d))
-$$;
+        SELECT * FROM orch.deployment WHERE pipeline_id = v_pipeline AND state = 'aborted' ORDER BY id DESC LIMIT 100) d)));
+END $$;
 
 -- Signal -> proposal -> jobs -> data, code and config -> votes -> deployments and rollbacks, in one document.
 CREATE OR REPLACE FUNCTION orch.api_lineage(p_name text, p_number int) RETURNS jsonb
@@ -210,17 +244,23 @@ $$;
 
 -- p_filter: {pipeline?, status?, disposition?, limit?, after?}
 CREATE OR REPLACE FUNCTION orch.api_signals(p_filter jsonb DEFAULT '{}') RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  WITH page AS (
-    SELECT s FROM orch.signal s
-    WHERE (p_filter ->> 'pipeline' IS NULL OR s.pipeline_id = orch.pipeline_id_of(p_filter ->> 'pipeline'))
-      AND (p_filter ->> 'status' IS NULL OR s.status = p_filter ->> 'status')
-      AND (p_filter ->> 'disposition' IS NULL OR s.disposition = p_filter ->> 'disposition')
-      AND (p_filter ->> 'after' IS NULL OR s.id < (p_filter ->> 'after')::bigint)
-    ORDER BY s.id DESC LIMIT orch.page_limit(p_filter))
-  SELECT jsonb_build_object('signals', coalesce(jsonb_agg(orch.doc_signal(s) ORDER BY (s).id DESC), '[]'),
-    'next', CASE WHEN count(*) = orch.page_limit(p_filter) THEN min((s).id) END) FROM page
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  v_limit    int := orch.page_limit(p_filter);
+  v_after    bigint := orch.page_after(p_filter);
+  v_pipeline bigint := orch.page_pipeline(p_filter);
+  v_status   text := orch.page_word(p_filter, 'status', ARRAY['firing', 'resolved']);
+  v_becomes  text := orch.page_word(p_filter, 'disposition', ARRAY['proposed', 'folded', 'held', 'recorded', 'resolved']);
+BEGIN
+  RETURN (
+    WITH page AS (
+      SELECT s FROM orch.signal s
+      WHERE (v_pipeline IS NULL OR s.pipeline_id = v_pipeline) AND (v_status IS NULL OR s.status = v_status)
+        AND (v_becomes IS NULL OR s.disposition = v_becomes) AND s.id < v_after
+      ORDER BY s.id DESC LIMIT v_limit)
+    SELECT jsonb_build_object('signals', coalesce(jsonb_agg(orch.doc_signal(s) ORDER BY (s).id DESC), '[]'),
+      'next', CASE WHEN count(*) = v_limit THEN min((s).id) END) FROM page);
+END $$;
 
 CREATE OR REPLACE FUNCTION orch.api_gate(p_id bigint) RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 DECLARE g orch.gate;
@@ -232,33 +272,44 @@ END $$;
 
 -- p_filter: {pipeline?, limit?, after?: seq (with pipeline)}
 CREATE OR REPLACE FUNCTION orch.api_audit(p_filter jsonb DEFAULT '{}') RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  WITH page AS (
-    SELECT a.* FROM orch.audit a
-    WHERE a.scope = CASE WHEN p_filter ->> 'pipeline' IS NULL THEN a.scope ELSE orch.pipeline_id_of(p_filter ->> 'pipeline') END
-      AND (p_filter ->> 'after' IS NULL OR a.seq < (p_filter ->> 'after')::bigint)
-    ORDER BY a.at DESC, a.seq DESC LIMIT orch.page_limit(p_filter))
-  SELECT jsonb_build_object('audit', coalesce(jsonb_agg(jsonb_build_object('scope', coalesce(p.name, 'server'), 'seq', a.seq, 'at', orch.rfc3339(a.at),
-      'actor', a.actor, 'action', a.action, 'object', a.object, 'object_id', a.object_id, 'detail', a.detail, 'hash', encode(a.hash, 'hex'))
-      ORDER BY a.at DESC, a.seq DESC), '[]'),
-    'next', CASE WHEN count(*) = orch.page_limit(p_filter) THEN min(a.seq) END)
-  FROM page a LEFT JOIN orch.pipeline p ON p.id = a.scope
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  v_limit    int := orch.page_limit(p_filter);
+  v_after    bigint := orch.page_after(p_filter);
+  v_pipeline bigint := orch.page_pipeline(p_filter);
+BEGIN
+  RETURN (
+    -- One chain in its own order; all chains by time. Only within one chain can a sequence number name the next page.
+    WITH page AS (
+      (SELECT a.*, 1 AS o FROM orch.audit a WHERE v_pipeline IS NOT NULL AND a.scope = v_pipeline AND a.seq < v_after ORDER BY a.seq DESC LIMIT v_limit)
+      UNION ALL
+      (SELECT a.*, 2 AS o FROM orch.audit a WHERE v_pipeline IS NULL ORDER BY a.at DESC, a.seq DESC LIMIT v_limit))
+    SELECT jsonb_build_object('audit', coalesce(jsonb_agg(jsonb_build_object('scope', coalesce(p.name, 'server'), 'seq', a.seq, 'at', orch.rfc3339(a.at),
+        'actor', a.actor, 'action', a.action, 'object', a.object, 'object_id', a.object_id, 'detail', a.detail, 'hash', encode(a.hash, 'hex'))
+        ORDER BY CASE a.o WHEN 1 THEN a.seq END DESC, a.at DESC, a.seq DESC), '[]'),
+      'next', CASE WHEN v_pipeline IS NOT NULL AND count(*) = v_limit THEN min(a.seq) END)
+    FROM page a LEFT JOIN orch.pipeline p ON p.id = a.scope);
+END $$;
 
 -- p_filter: {state?: pending|delivered|dead, limit?, after?}
 CREATE OR REPLACE FUNCTION orch.api_outbox(p_filter jsonb DEFAULT '{}') RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  WITH page AS (
-    SELECT o.*, e.type, e.gate_id FROM orch.outbox o JOIN orch.event e ON e.id = o.event_id
-    WHERE (p_filter ->> 'state' IS NULL OR o.state = p_filter ->> 'state')
-      AND (p_filter ->> 'after' IS NULL OR o.id < (p_filter ->> 'after')::bigint)
-    ORDER BY o.id DESC LIMIT orch.page_limit(p_filter))
-  SELECT jsonb_build_object('outbox', coalesce(jsonb_agg(jsonb_build_object('id', id, 'message', message_id, 'channel', channel,
-      'endpoint', coalesce(endpoint ->> 'name', endpoint ->> 'channel'), 'type', type, 'gate', gate_id, 'state', state, 'attempts', attempts,
-      'due_at', orch.rfc3339(due_at), 'created_at', orch.rfc3339(created_at), 'ended_at', orch.rfc3339(ended_at), 'error', last_error)
-      ORDER BY id DESC), '[]'),
-    'next', CASE WHEN count(*) = orch.page_limit(p_filter) THEN min(id) END) FROM page
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+  v_limit    int := orch.page_limit(p_filter);
+  v_after    bigint := orch.page_after(p_filter);
+  v_state    text := orch.page_word(p_filter, 'state', ARRAY['pending', 'delivered', 'dead']);
+BEGIN
+  RETURN (
+    WITH page AS (
+      SELECT o.*, e.type, e.gate_id FROM (
+        SELECT * FROM orch.outbox WHERE (v_state IS NULL OR state = v_state) AND id < v_after ORDER BY id DESC LIMIT v_limit) o
+      JOIN orch.event e ON e.id = o.event_id)
+    SELECT jsonb_build_object('outbox', coalesce(jsonb_agg(jsonb_build_object('id', id, 'message', message_id, 'channel', channel,
+        'endpoint', coalesce(endpoint ->> 'name', endpoint ->> 'channel'), 'type', type, 'gate', gate_id, 'state', state, 'attempts', attempts,
+        'due_at', orch.rfc3339(due_at), 'created_at', orch.rfc3339(created_at), 'ended_at', orch.rfc3339(ended_at), 'error', last_error)
+        ORDER BY id DESC), '[]'),
+      'next', CASE WHEN count(*) = v_limit THEN min(id) END) FROM page);
+END $$;
 
 CREATE OR REPLACE FUNCTION orch.api_reviewers() RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
   SELECT jsonb_build_object('reviewers', coalesce(jsonb_agg(jsonb_build_object('name', r.name, 'email', r.email, 'slack', r.slack,

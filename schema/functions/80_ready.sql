@@ -4,4 +4,3 @@ CREATE OR REPLACE FUNCTION orch.migrations_applied() RETURNS text LANGUAGE plpgs
 BEGIN
   RETURN (SELECT string_agg(name, E'\n' ORDER BY name COLLATE "C") FROM orch.schema_migration);
 END $$;
-GRANT EXECUTE ON FUNCTION orch.migrations_applied() TO orch_server, orch_operator, orch_reader;
