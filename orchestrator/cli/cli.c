@@ -159,6 +159,14 @@ static bool run(struct cli *cli, int argc, char **argv, struct err *err) {
   return cli->verb->run(cli, err);
 }
 
+/* Database roles decide what a login may do; PostgreSQL names the function, we name the way out. */
+static void explain_privilege(struct err *err) {
+  if (strcmp(err->sqlstate, "42501") != 0 || err->hint[0] != '\0') return;
+  err->code = ERR_DENIED;
+  err_hint(err,
+           "this database login lacks the role for it: ask its owner to GRANT orch_operator (or orch_reader) TO it");
+}
+
 static void print_error(struct cli *cli, const struct err *err) {
   /* Text of an error may quote what came from outside. */
   struct strbuf line;
@@ -189,6 +197,7 @@ int cli_main(int argc, char **argv) {
   if (run(&cli, argc, argv, &err)) {
     code = cli.exit_code;
   } else {
+    explain_privilege(&err);
     print_error(&cli, &err);
     code = err_exit_code(err.code);
   }

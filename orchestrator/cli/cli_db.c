@@ -32,12 +32,6 @@ bool cli_call(struct cli *cli, const char *sql, size_t count, const struct db_va
   if (!connect_once(cli, err)) return false;
   CLEANUP(mem_free_p) char *text = db_sync_call(cli->db, sql, count, values, err);
   if (text == NULL) {
-    if (strcmp(err->sqlstate, "42501") == 0) {
-      err->code = ERR_DENIED;
-      return err_hint(err,
-                      "this database login lacks a role for it: its owner says GRANT orch_operator (or orch_reader) "
-                      "TO it");
-    }
     bool no_schema = strcmp(err->sqlstate, "3F000") == 0 || strcmp(err->sqlstate, "42883") == 0;
     return no_schema ? err_hint(err, "the database lacks what this orch calls: run 'orch migrate'") : false;
   }
