@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "attempt_private.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 static void thread_work(uv_work_t *work) {
@@ -137,6 +138,7 @@ struct attempt *attempt_new(const struct attempt_host *host, int64_t job, int64_
   attempt->job = job;
   attempt->lease = lease;
   attempt->snapshot_fd = -1;
+  attempt->claimed_us = clock_mono_us();
   attempt->folder = mem_printf("%s/%" PRId64 "-%" PRId64, host->work_folder, job, lease);
   attempt->log_path = store_log_path(host->store, job, lease);
   attempt->snapshots = json_object();

@@ -54,6 +54,8 @@ struct attempt {
   int snapshot_fd;
   int64_t snapshot_size;
   bool ran;
+  int64_t claimed_us;  /* monotonic */
+  int64_t dispatch_us; /* from the claim's answer to the step's running process */
   struct process_exit exit;
   /* results */
   json_t *snapshots; /* taken now: name -> digest */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "attempt_private.h"
+#include "base/clock.h"
 #include "conf/secret.h"
 
 static void add_secret(struct attempt *attempt, const char *name) {
@@ -79,6 +80,7 @@ static bool start(struct attempt *attempt, const char *const *argv,
                              .exited = exited,
                              .arg = attempt};
   attempt->run = attempt->executor->start(attempt->host->loop, &job, &attempt->err);
+  attempt->dispatch_us = clock_mono_us() - attempt->claimed_us; /* the last one started is the step itself */
   if (attempt->run) return true;
   attempt->final = true; /* no such program: it will not be there next time either */
   return false;

@@ -160,6 +160,7 @@ static void add_run(const struct attempt *attempt, json_t *result) {
   json_object_set_new(result, "exit_code",
                       json_integer(attempt->exit.signal ? 128 + attempt->exit.signal : attempt->exit.code));
   if (attempt->exit.signal) json_object_set_new(result, "signal", json_integer(attempt->exit.signal));
+  json_object_set_new(result, "dispatch_ms", json_real((double)attempt->dispatch_us / 1e3));
   json_object_set_new(result, "duration_ms", json_integer(attempt->exit.duration_ms));
   json_object_set_new(result, "max_rss_bytes", json_integer(attempt->exit.max_rss_bytes));
 }

@@ -332,9 +332,16 @@ CREATE OR REPLACE FUNCTION orch.claim_latency() RETURNS jsonb LANGUAGE sql STABL
         WHERE claimed_at IS NOT NULL ORDER BY id DESC LIMIT 500) s WHERE s.attempt = 1
 $$;
 
+-- From a claim to the step's running process, as workers measured it: data, code and inputs are laid out in between.
+CREATE OR REPLACE FUNCTION orch.dispatch_latency() RETURNS jsonb LANGUAGE sql STABLE AS $$
+  SELECT jsonb_build_object('jobs', count(*), 'p50_ms', percentile_cont(0.5) WITHIN GROUP (ORDER BY s.ms),
+    'p99_ms', percentile_cont(0.99) WITHIN GROUP (ORDER BY s.ms), 'max_ms', max(s.ms))
+  FROM (SELECT (result ->> 'dispatch_ms')::float8 AS ms FROM orch.job_history WHERE result ? 'dispatch_ms' ORDER BY id DESC LIMIT 500) s
+$$;
+
 -- Numbers for /metrics. Cheap: partial indexes and small tables only.
 CREATE OR REPLACE FUNCTION orch.api_metrics() RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  SELECT jsonb_build_object('queue', orch.queue_status(), 'claim_latency', orch.claim_latency(),
+  SELECT jsonb_build_object('queue', orch.queue_status(), 'claim_latency', orch.claim_latency(), 'dispatch_latency', orch.dispatch_latency(),
     'gates_open', (SELECT count(*) FROM orch.gate WHERE state = 'open'),
     'gate_oldest_seconds', (SELECT extract(epoch FROM orch.clock() - min(opened_at)) FROM orch.gate WHERE state = 'open'),
     'outbox_pending', (SELECT count(*) FROM orch.outbox WHERE state = 'pending'),
