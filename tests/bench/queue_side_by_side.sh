@@ -10,7 +10,7 @@ for preset in release dev; do
   [ -n "${BENCH_QUEUE:-}" ] || [ ! -x "$top/build/$preset/tests/bench/bench_queue" ] || BENCH_QUEUE=$top/build/$preset/tests/bench/bench_queue
 done
 [ -x "${BENCH_QUEUE:-}" ] || { echo "bench_queue is not built" >&2; exit 1; }
-# shellcheck source=../lib/cluster.sh
+# shellcheck source=tests/lib/cluster.sh
 . "$top/tests/lib/cluster.sh"
 mkdir -p "$(dirname "$out")" "$top/build/bench/peers"
 cp "$top"/tests/bench/peers/* "$top/build/bench/peers/"
