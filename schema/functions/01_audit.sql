@@ -17,6 +17,11 @@ DECLARE
   v_at  timestamptz := orch.clock();
   v_who text := orch.actor();
 BEGIN
+  -- An actor is what the caller says. A login that is neither the server's nor the owner's is named beside it.
+  IF NOT (pg_has_role(session_user, 'orch_server', 'MEMBER')
+          OR pg_has_role(session_user, (SELECT relowner FROM pg_class WHERE oid = 'orch.audit'::regclass), 'MEMBER')) THEN
+    v_who := v_who || ' via login ' || session_user;
+  END IF;
   LOOP
     -- One statement takes the head, and with it the order of the chain.
     UPDATE orch.audit_head SET seq = seq + 1, prev_hash = hash,

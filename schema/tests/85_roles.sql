@@ -116,7 +116,7 @@ SELECT (orch.worker_register('x', 'h', 1, '{}', 8, 1 << 30, 0, 8, 60000) ->> 'wo
 SELECT job, lease FROM orch.job_claim(:w, 1, NULL) \gset
 SELECT orch.job_finish(:w, :job, :lease, 'succeeded', jsonb_build_object('output', 'sha256:' || repeat('a', 64))) AS outcome \gset
 RESET SESSION AUTHORIZATION;
-SELECT is((SELECT array_agg(DISTINCT actor) FROM orch.audit WHERE scope = (SELECT id FROM orch.pipeline) AND seq > :before), ARRAY['system:worker'],
+SELECT is((SELECT array_agg(DISTINCT actor) FROM orch.audit WHERE scope = (SELECT id FROM orch.pipeline) AND seq > :before), ARRAY['system:worker via login t_worker'],
   'what a worker brings is signed by the worker, whatever its session says');
 
 -- ---------------------------------------------------------------- shadowing
