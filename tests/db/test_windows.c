@@ -188,7 +188,11 @@ static void dying_anywhere(void **state) {
     exec("UPDATE orch.monitor SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL");
   }
   int64_t before = number("select count(*) from orch.monitor_window");
-  run_flow(db, -1, &stats);
+  /* A claim that the last crash left in the server may take its lease after it was ended above: it is ended again. */
+  for (int i = 0; i < 20 && number("select count(*) from orch.monitor_window") < live_rows / 250; i++) {
+    exec("UPDATE orch.monitor SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL");
+    run_flow(db, -1, &stats);
+  }
   print_message("# %d kills left %lld windows closed; %llu were closed after them, failures %llu\n", kills,
                 (long long)before, (unsigned long long)stats.closed, (unsigned long long)stats.failures);
   int64_t windows = number("select count(*) from orch.monitor_window");
