@@ -35,12 +35,21 @@ BEGIN
       ON CONFLICT (scope, key) DO UPDATE SET answer = excluded.answer, expires_at = excluded.expires_at;
   END IF;
   -- Only a window that has become due is worth waking a server for.
-  IF EXISTS (SELECT FROM orch.monitor WHERE pipeline_id = v_id AND active AND version_id IS NOT NULL
-             AND v_first + p_rows - next_row >= window_rows) THEN
-    PERFORM pg_notify('orch_serve', '');
-  END IF;
+  UPDATE orch.monitor SET due = true WHERE pipeline_id = v_id AND active AND version_id IS NOT NULL AND NOT due
+    AND v_first + p_rows - next_row >= window_rows;
+  IF FOUND THEN PERFORM pg_notify('orch_serve', ''); END IF;
   RETURN v_answer;
 END $$;
+
+-- Whether a window is due follows from the monitor and its stream, whoever moves the cursor, the reference or the rule.
+CREATE OR REPLACE FUNCTION orch.monitor_is_due() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.due := NEW.active AND NEW.version_id IS NOT NULL AND coalesce((
+    SELECT s.next_row - NEW.next_row >= NEW.window_rows FROM orch.observation_stream s WHERE s.pipeline_id = NEW.pipeline_id), false);
+  RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER monitor_is_due BEFORE INSERT OR UPDATE OF next_row, window_rows, active, version_id ON orch.monitor
+  FOR EACH ROW EXECUTE FUNCTION orch.monitor_is_due();
 
 -- Hands out due windows with a lease, one a monitor. `history`: results of the newest closed windows against the same
 -- reference, newest first, at most 20.
@@ -53,10 +62,8 @@ DECLARE v_now timestamptz := orch.clock();
 BEGIN
   RETURN QUERY
   WITH due AS (
-    SELECT m.id FROM orch.monitor m JOIN orch.observation_stream s ON s.pipeline_id = m.pipeline_id
-    WHERE m.active AND m.version_id IS NOT NULL AND s.next_row - m.next_row >= m.window_rows
-      AND (m.lease_until IS NULL OR m.lease_until <= v_now)
-    ORDER BY m.id LIMIT p_limit FOR UPDATE OF m SKIP LOCKED
+    SELECT m.id FROM orch.monitor m WHERE m.due AND (m.lease_until IS NULL OR m.lease_until <= v_now)
+    ORDER BY m.id LIMIT p_limit FOR UPDATE SKIP LOCKED
   ), taken AS (
     UPDATE orch.monitor m SET lease = nextval('orch.monitor_lease'), lease_owner = p_owner,
       lease_until = v_now + orch.ms_interval(p_lease_ms) FROM due WHERE m.id = due.id RETURNING m.*

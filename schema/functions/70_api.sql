@@ -352,8 +352,7 @@ CREATE OR REPLACE FUNCTION orch.api_metrics() RETURNS jsonb LANGUAGE sql STABLE 
     'signals_firing', (SELECT coalesce(jsonb_object_agg(kind, n), '{}') FROM (SELECT kind, count(*) AS n FROM orch.signal WHERE status = 'firing' GROUP BY kind) x),
     'signals_held', (SELECT count(*) FROM orch.signal WHERE status = 'firing' AND disposition = 'held'),
     'proposals', (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (SELECT state, count(*) AS n FROM orch.proposal GROUP BY state) x),
-    'windows_due', (SELECT count(*) FROM orch.monitor m JOIN orch.observation_stream s ON s.pipeline_id = m.pipeline_id
-                    WHERE m.active AND m.version_id IS NOT NULL AND s.next_row - m.next_row >= m.window_rows),
+    'windows_due', (SELECT count(*) FROM orch.monitor WHERE due),
     'xmin_age_seconds', (SELECT extract(epoch FROM max(clock_timestamp() - xact_start)) FROM pg_stat_activity
                          WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid()))
 $$;

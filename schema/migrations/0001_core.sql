@@ -358,11 +358,14 @@ CREATE TABLE orch.monitor (
   version_id  bigint REFERENCES orch.version, -- the reference: whose profile the windows are compared with
   next_row    bigint NOT NULL DEFAULT 0,      -- the next window starts here
   window_rows bigint NOT NULL CHECK (window_rows > 0),
+  due         boolean NOT NULL DEFAULT false, -- a whole window of rows is there: kept so that claims look at nothing else
   lease       bigint,
   lease_owner text,
   lease_until timestamptz,
   UNIQUE (pipeline_id, name)
 );
+
+CREATE INDEX monitor_due ON orch.monitor (id) WHERE due;
 
 CREATE TABLE orch.monitor_window (
   monitor_id  bigint NOT NULL REFERENCES orch.monitor,

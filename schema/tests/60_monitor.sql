@@ -1,7 +1,7 @@
 -- Observations are durable, in order and counted once; windows close exactly once.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(24);
+SELECT plan(25);
 SELECT test.world();
 CREATE FUNCTION test.rows(p_n int, p_key text DEFAULT NULL) RETURNS jsonb LANGUAGE sql AS $$
   SELECT orch.observations_append('housing', p_n, convert_to(repeat('{}' || chr(10), p_n), 'UTF8'), p_key) $$;
@@ -48,5 +48,7 @@ SELECT is(status, 'resolved', 'what fired against the old one is over') FROM orc
 SELECT throws_ok($$SELECT orch.observations_append('nope', 1, 'x', NULL)$$, 'OR001', NULL, 'an unknown pipeline');
 SELECT throws_ok($$SELECT test.rows(0)$$, 'OR003', NULL, 'no rows');
 SELECT lives_ok('SELECT orch.housekeeping()', 'housekeeping runs');
+SELECT is(count(*), 0::bigint, 'what is marked as due is due, and nothing else') FROM orch.monitor m JOIN orch.observation_stream s USING (pipeline_id)
+  WHERE m.due <> (m.active AND m.version_id IS NOT NULL AND s.next_row - m.next_row >= m.window_rows);
 SELECT * FROM finish();
 ROLLBACK;
