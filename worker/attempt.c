@@ -10,8 +10,13 @@
 
 static void thread_work(uv_work_t *work) {
   struct attempt *attempt = work->data;
-  if (attempt->step == ATTEMPT_UNPACK) attempt_unpack(attempt);
-  if (attempt->step == ATTEMPT_GATHER) attempt_gather(attempt);
+  if (attempt->step == ATTEMPT_UNPACK) {
+    attempt_unpack(attempt);
+    attempt->gathered = attempt->err.code == ERR_NONE && !attempt_needs_commands(attempt);
+    if (attempt->gathered) attempt_gather(attempt);
+  } else if (attempt->step == ATTEMPT_GATHER) {
+    attempt_gather(attempt);
+  }
   if (attempt->step == ATTEMPT_COLLECT) attempt_collect(attempt);
 }
 
@@ -51,7 +56,10 @@ static void step_snapshot(struct attempt *attempt) {
 }
 
 static void step_gather(struct attempt *attempt) {
-  in_thread(attempt);
+  if (attempt->gathered)
+    attempt->step = next_step(attempt);
+  else
+    in_thread(attempt);
 }
 
 static void step_run(struct attempt *attempt) {

@@ -53,6 +53,7 @@ struct attempt {
   size_t snapshot_next; /* the data source that is being snapshotted */
   int snapshot_fd;
   int64_t snapshot_size;
+  bool gathered; /* in the thread that unpacked: a second hop costs two wake-ups of an idle machine */
   bool ran;
   int64_t claimed_us;  /* monotonic */
   int64_t dispatch_us; /* from the claim's answer to the step's running process */
@@ -66,6 +67,8 @@ struct attempt {
 
 /* The thread's work of three steps; fill attempt->err. */
 void attempt_unpack(struct attempt *attempt);
+/* Is there a source that only a command can snapshot? */
+bool attempt_needs_commands(const struct attempt *attempt);
 void attempt_gather(struct attempt *attempt);
 void attempt_collect(struct attempt *attempt);
 void attempt_clean(struct attempt *attempt);

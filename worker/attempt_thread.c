@@ -105,6 +105,12 @@ static bool place_data(struct attempt *attempt, const struct brief_data *data) {
          err_prefix(&attempt->err, "data %s", data->name);
 }
 
+bool attempt_needs_commands(const struct attempt *attempt) {
+  for (size_t i = 0; i < attempt->brief.data_count; i++)
+    if (attempt->brief.data[i].command && !attempt->brief.data[i].snapshot) return true;
+  return false;
+}
+
 void attempt_gather(struct attempt *attempt) {
   const struct brief *brief = &attempt->brief;
   struct store *store = attempt->host->store;
