@@ -12,12 +12,7 @@
 #include "attempt_private.h"
 #include "conf/bundle.h"
 #include "metrics.h"
-
-static bool make_folder(struct attempt *attempt, const char *name) {
-  CLEANUP(mem_free_p) char *path = mem_printf("%s%s%s", attempt->folder, *name ? "/" : "", name);
-  if (mkdir(path, 0755) == 0) return true;
-  return err_errno(&attempt->err, errno, "cannot make the folder %s", path);
-}
+#include "skeleton.h"
 
 static bool write_file(const char *path, const char *text, struct err *err) {
   CLEANUP(mem_free_p) char *partial = mem_printf("%s.partial", path);
@@ -37,9 +32,7 @@ static bool write_file(const char *path, const char *text, struct err *err) {
 }
 
 void attempt_unpack(struct attempt *attempt) {
-  static const char *const names[] = {"", "bundle", "data", "input", "output", "home", "tmp"};
-  for (size_t i = 0; i < ARRAY_LEN(names); i++)
-    if (!make_folder(attempt, names[i])) return;
+  if (!skeleton_take(attempt->host->work_folder, attempt->folder, &attempt->err)) return;
   CLEANUP(mem_free_p) char *config = mem_printf("%s/config.json", attempt->folder);
   if (!write_file(config, attempt->brief.config, &attempt->err)) return;
   struct store *store = attempt->host->store;
@@ -220,6 +213,7 @@ void attempt_collect(struct attempt *attempt) {
 }
 
 void attempt_clean(struct attempt *attempt) {
+  skeleton_prepare(attempt->host->work_folder); /* for the next attempt, while nobody waits */
   if (!attempt->keep_log && unlink(attempt->log_path) != 0 && errno != ENOENT)
     err_errno(&attempt->err, errno, "cannot remove %s", attempt->log_path);
   if (!attempt->host->keep && !store_remove_folder(attempt->folder, &attempt->err)) return;

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/process.h"
+#include "skeleton.h"
 #include "worker_private.h"
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
@@ -178,6 +179,7 @@ static bool open_work_folder(struct worker *worker, struct err *err) {
   worker->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
   if (worker->lock_fd < 0) return err_errno(err, errno, "cannot open %s", lock);
   if (flock(worker->lock_fd, LOCK_EX | LOCK_NB) == 0 && !worker->options->keep_attempts) sweep(worker->work_folder);
+  skeleton_prepare(worker->work_folder);
   if (flock(worker->lock_fd, LOCK_SH) != 0) return err_errno(err, errno, "cannot lock %s", lock);
   return true;
 }
