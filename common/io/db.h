@@ -135,7 +135,8 @@ bool db_is_up(const struct db *db);
 void db_last_error(const struct db *db, struct err *ret);
 
 /* OR001 ERR_NOT_FOUND, OR002 ERR_REFUSED, OR003 ERR_INVALID, OR004 ERR_LEASE_LOST, OR005 ERR_CONFLICT, OR006
- * ERR_DENIED, OR007 ERR_LIMIT; 08xxx, 57P0x, 53300 ERR_DB_DOWN; 57014 ERR_TIMEOUT; anything else ERR_DB. */
+ * ERR_DENIED, OR007 ERR_LIMIT, OR008 ERR_DENIED (not proven); 08xxx, 57P0x, 53300 ERR_DB_DOWN; 57014 ERR_TIMEOUT;
+ * anything else ERR_DB. */
 enum err_code db_err_from_sqlstate(const char *sqlstate);
 
 /* The host, port and database of a URL without user and password, for messages. */

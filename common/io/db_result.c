@@ -107,9 +107,9 @@ static const struct {
   enum err_code code;
 } sqlstate_codes[] = {
     {"OR001", ERR_NOT_FOUND}, {"OR002", ERR_REFUSED}, {"OR003", ERR_INVALID}, {"OR004", ERR_LEASE_LOST},
-    {"OR005", ERR_CONFLICT},  {"OR006", ERR_DENIED},  {"OR007", ERR_LIMIT},   {"57014", ERR_TIMEOUT},
-    {"57P04", ERR_DB},        {"57P05", ERR_DB_DOWN}, {"57P", ERR_DB_DOWN},   {"08", ERR_DB_DOWN},
-    {"53300", ERR_DB_DOWN},
+    {"OR005", ERR_CONFLICT},  {"OR006", ERR_DENIED},  {"OR007", ERR_LIMIT},   {"OR008", ERR_DENIED},
+    {"57014", ERR_TIMEOUT},   {"57P04", ERR_DB},      {"57P05", ERR_DB_DOWN}, {"57P", ERR_DB_DOWN},
+    {"08", ERR_DB_DOWN},      {"53300", ERR_DB_DOWN},
 };
 
 enum err_code db_err_from_sqlstate(const char *sqlstate) {

@@ -11,16 +11,22 @@
 
 #define AUTH_TOKEN_MAX 256
 
-static void answer_denied(struct http_request *req, const struct err *err) {
-  if (err->code == ERR_DENIED)
+/* RFC 6750: 401 for a token that is none (any more), 403 for one that may not do this. */
+static void answer_denied(struct http_request *req, const struct err *err, bool unproven) {
+  if (unproven) {
     http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"orch\", error=\"invalid_token\"");
+    http_problem(req, 401, "denied", err->text, err->hint);
+    return;
+  }
+  if (err->code == ERR_DENIED)
+    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"orch\", error=\"insufficient_scope\"");
   http_problem_err(req, err);
 }
 
 static void on_checked(struct http_request *req, struct serve *serve, const char *document, const struct err *err) {
   (void)serve;
   if (err) {
-    answer_denied(req, err);
+    answer_denied(req, err, strcmp(err->sqlstate, "OR008") == 0);
     return;
   }
   json_t *who = document ? json_loads(document, 0, NULL) : NULL;
@@ -53,7 +59,7 @@ void auth_check(struct http_request *req, const char *token, const char *scope, 
     struct err err = {0};
     err_set(&err, ERR_DENIED, "this is no token of orch");
     err_hint(&err, "orch token create NAME --scope %s makes one", scope);
-    answer_denied(req, &err);
+    answer_denied(req, &err, true);
     return;
   }
   digest_bytes(token, len, digest);

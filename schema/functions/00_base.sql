@@ -12,7 +12,8 @@ SET LOCAL check_function_bodies = off;
 CREATE OR REPLACE FUNCTION orch.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';
 
 -- Errors that people may see have SQLSTATEs of class OR: OR001 not found, OR002 refused by a rule, OR003 invalid input,
--- OR004 lease lost, OR005 conflict, OR006 denied, OR007 a bound was exceeded. The hint says what to do next.
+-- OR004 lease lost, OR005 conflict, OR006 denied, OR007 a bound was exceeded, OR008 who calls is not proven.
+-- The hint says what to do next.
 CREATE OR REPLACE FUNCTION orch.fail(p_code text, p_message text, p_hint text DEFAULT '') RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

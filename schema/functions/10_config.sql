@@ -220,7 +220,7 @@ DECLARE
 BEGIN
   SELECT * INTO t FROM orch.token WHERE hash = p_hash AND revoked_at IS NULL;
   IF NOT FOUND THEN
-    PERFORM orch.fail('OR006', 'the token is unknown or revoked', 'orch token create makes a new one');
+    PERFORM orch.fail('OR008', 'the token is unknown or revoked', 'orch token create makes a new one');
   END IF;
   IF NOT (p_scope = ANY (t.scopes) OR 'admin' = ANY (t.scopes)) THEN
     PERFORM orch.fail('OR006', format('token %s lacks the scope %s', t.name, p_scope),
@@ -228,7 +228,7 @@ BEGIN
   END IF;
   IF t.reviewer_id IS NOT NULL THEN
     SELECT name INTO v_name FROM orch.reviewer WHERE id = t.reviewer_id AND active;
-    IF NOT FOUND THEN PERFORM orch.fail('OR006', format('token %s belongs to a reviewer who is not active any more', t.name)); END IF;
+    IF NOT FOUND THEN PERFORM orch.fail('OR008', format('token %s belongs to a reviewer who is not active any more', t.name)); END IF;
   END IF;
   RETURN jsonb_build_object('token', t.name, 'reviewer', v_name, 'scopes', to_jsonb(t.scopes),
     'actor', CASE WHEN v_name IS NULL THEN 'token:' || t.name ELSE 'reviewer:' || v_name END);

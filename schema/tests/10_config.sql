@@ -49,6 +49,6 @@ SELECT is(orch.token_create('t', test.digest('s'), '{decide,read}', 'dana', 'use
 SELECT is(orch.token_check(test.digest('s'), 'read') ->> 'actor', 'reviewer:dana', 'its bearer is dana');
 SELECT throws_ok($$SELECT orch.token_check(test.digest('s'), 'operate')$$, 'OR006', NULL, 'a missing scope is denied');
 SELECT orch.token_revoke('t', 'user:test');
-SELECT throws_ok($$SELECT orch.token_check(test.digest('s'), 'read')$$, 'OR006', NULL, 'a revoked token is denied');
+SELECT throws_ok($$SELECT orch.token_check(test.digest('s'), 'read')$$, 'OR008', NULL, 'a revoked token is denied');
 SELECT * FROM finish();
 ROLLBACK;

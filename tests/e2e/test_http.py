@@ -160,7 +160,7 @@ class HttpTest(unittest.TestCase):
         self.assertEqual(wrong.headers["allow"], "POST")
         self.assert_problem(self.ask(b"GET /v1/pipelines HTTP/1.1\r\n" + HOST + b"\r\n"), 401)
         self.assert_problem(
-            self.ask(b"GET /v1/pipelines HTTP/1.1\r\n" + HOST + b"Authorization: Bearer nonsense\r\n\r\n"), 403)
+            self.ask(b"GET /v1/pipelines HTTP/1.1\r\n" + HOST + b"Authorization: Bearer nonsense\r\n\r\n"), 401)
         self.assert_problem(self.ask(b"GET /readyz HTTP/1.1\r\n" + HOST + b"\r\n"), 503)
 
     def test_openapi_is_true(self):
