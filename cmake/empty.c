@@ -1,2 +1,0 @@
-/* A room without files yet still is a library. */
-typedef int orch_empty_translation_unit;
