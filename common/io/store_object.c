@@ -24,7 +24,11 @@ bool store_write_all(int fd, const void *bytes, size_t len, struct err *err) {
   for (const char *at = bytes; len > 0;) {
     ssize_t done = write(fd, at, len);
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) return err_errno(err, errno, "cannot write");
+    if (done < 0) {
+      bool full = errno == ENOSPC || errno == EDQUOT;
+      err_errno(err, errno, "cannot write");
+      return full ? err_hint(err, "free some space there, then try again") : false;
+    }
     at += done;
     len -= (size_t)done;
   }
@@ -51,6 +55,7 @@ void store_writer_add(struct store_writer *writer, const void *bytes, size_t len
     return;
   }
   if (!store_write_all(writer->fd, bytes, len, &writer->err)) {
+    err_prefix(&writer->err, "store %s", writer->store->folder);
     writer->failed = true;
     return;
   }
