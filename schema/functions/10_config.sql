@@ -44,7 +44,7 @@ BEGIN
       RETURNING id INTO v_rev;
   END IF;
   UPDATE orch.pipeline SET revision_id = v_rev, owner = p_spec ->> 'owner', oncall = p_spec ->> 'oncall' WHERE id = p.id;
-  INSERT INTO orch.observation_stream (pipeline_id) VALUES (p.id) ON CONFLICT DO NOTHING;
+  INSERT INTO orch.observation_stream (pipeline_id, stream) VALUES (p.id, 'rows'), (p.id, 'labels') ON CONFLICT DO NOTHING;
   PERFORM orch.monitors_sync(p.id, coalesce(p_spec -> 'monitors', '[]'));
   -- Rule 2: a changed policy voids the votes given under the old one. The candidate gets a new gate.
   IF v_old IS NOT NULL AND v_old #> '{gates,promote}' IS DISTINCT FROM v_policy THEN
@@ -71,7 +71,7 @@ BEGIN
     AND name NOT IN (SELECT m ->> 'name' FROM jsonb_array_elements(p_monitors) m);
   INSERT INTO orch.monitor (pipeline_id, name, spec, version_id, next_row, window_rows)
     SELECT p_pipeline_id, m ->> 'name', m, (SELECT champion_id FROM orch.pipeline WHERE id = p_pipeline_id),
-           (SELECT next_row FROM orch.observation_stream WHERE pipeline_id = p_pipeline_id), (m ->> 'window_rows')::bigint
+           (SELECT next_row FROM orch.observation_stream WHERE pipeline_id = p_pipeline_id AND stream = 'rows'), (m ->> 'window_rows')::bigint
     FROM jsonb_array_elements(p_monitors) m
   ON CONFLICT (pipeline_id, name) DO UPDATE SET spec = excluded.spec, window_rows = excluded.window_rows, active = true,
     lease = NULL, lease_until = NULL,

@@ -19,12 +19,12 @@ BEGIN
   SELECT id INTO v_id FROM orch.pipeline WHERE name = p_pipeline;
   IF NOT FOUND THEN PERFORM orch.fail('OR001', format('no pipeline is named %L', p_pipeline), 'orch pipelines lists them'); END IF;
   IF p_rows IS NULL OR p_rows < 1 OR p_rows > 1000000 THEN PERFORM orch.fail('OR003', 'a batch has 1 to 1000000 rows'); END IF;
-  UPDATE orch.observation_stream SET next_row = next_row + p_rows, last_at = v_now WHERE pipeline_id = v_id
+  UPDATE orch.observation_stream SET next_row = next_row + p_rows, last_at = v_now WHERE pipeline_id = v_id AND stream = 'rows'
     RETURNING next_row - p_rows INTO v_first;
   IF p_idempotency_key IS NOT NULL THEN
     SELECT answer INTO v_answer FROM orch.replay WHERE scope = 'observe:' || v_id AND key = p_idempotency_key AND expires_at > v_now;
     IF FOUND THEN
-      UPDATE orch.observation_stream SET next_row = next_row - p_rows WHERE pipeline_id = v_id;
+      UPDATE orch.observation_stream SET next_row = next_row - p_rows WHERE pipeline_id = v_id AND stream = 'rows';
       RETURN v_answer || '{"repeated": true}';
     END IF;
   END IF;
@@ -35,8 +35,8 @@ BEGIN
       ON CONFLICT (scope, key) DO UPDATE SET answer = excluded.answer, expires_at = excluded.expires_at;
   END IF;
   -- Only a window that has become due is worth waking a server for.
-  UPDATE orch.monitor SET due = true WHERE pipeline_id = v_id AND active AND version_id IS NOT NULL AND NOT due
-    AND v_first + p_rows - next_row >= window_rows;
+  UPDATE orch.monitor SET due_at = v_now WHERE pipeline_id = v_id AND active AND version_id IS NOT NULL AND due_at IS NULL
+    AND stream = 'rows' AND v_first + p_rows - next_row >= window_rows;
   IF FOUND THEN PERFORM pg_notify('orch_serve', ''); END IF;
   RETURN v_answer;
 END $$;
@@ -44,8 +44,9 @@ END $$;
 -- Whether a window is due follows from the monitor and its stream, whoever moves the cursor, the reference or the rule.
 CREATE OR REPLACE FUNCTION orch.monitor_is_due() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  NEW.due := NEW.active AND NEW.version_id IS NOT NULL AND coalesce((
-    SELECT s.next_row - NEW.next_row >= NEW.window_rows FROM orch.observation_stream s WHERE s.pipeline_id = NEW.pipeline_id), false);
+  NEW.due_at := CASE WHEN NEW.active AND NEW.version_id IS NOT NULL AND coalesce((
+    SELECT s.next_row - NEW.next_row >= NEW.window_rows FROM orch.observation_stream s
+    WHERE s.pipeline_id = NEW.pipeline_id AND s.stream = NEW.stream), false) THEN orch.clock() END;
   RETURN NEW;
 END $$;
 CREATE OR REPLACE TRIGGER monitor_is_due BEFORE INSERT OR UPDATE OF next_row, window_rows, active, version_id ON orch.monitor
@@ -62,8 +63,9 @@ DECLARE v_now timestamptz := orch.clock();
 BEGIN
   RETURN QUERY
   WITH due AS (
-    SELECT m.id FROM orch.monitor m WHERE m.due AND (m.lease_until IS NULL OR m.lease_until <= v_now)
-    ORDER BY m.id LIMIT p_limit FOR UPDATE SKIP LOCKED
+    SELECT m.id FROM orch.monitor m WHERE m.runner = 'window' AND m.active AND m.due_at <= v_now
+      AND (m.lease_until IS NULL OR m.lease_until <= v_now)
+    ORDER BY m.due_at, m.id LIMIT p_limit FOR UPDATE SKIP LOCKED
   ), taken AS (
     UPDATE orch.monitor m SET lease = nextval('orch.monitor_lease'), lease_owner = p_owner,
       lease_until = v_now + orch.ms_interval(p_lease_ms) FROM due WHERE m.id = due.id RETURNING m.*
@@ -81,9 +83,9 @@ CREATE OR REPLACE FUNCTION orch.observations_read(p_pipeline_id bigint, p_from b
 RETURNS TABLE (first_row bigint, n_rows int, body bytea)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
   SELECT b.first_row, b.n_rows, b.body FROM orch.observation_batch b
-  WHERE b.pipeline_id = p_pipeline_id AND b.first_row < p_to
+  WHERE b.pipeline_id = p_pipeline_id AND b.stream = 'rows' AND b.first_row < p_to
     AND b.first_row >= coalesce((SELECT max(c.first_row) FROM orch.observation_batch c
-                                 WHERE c.pipeline_id = p_pipeline_id AND c.first_row <= p_from), p_from)
+                                 WHERE c.pipeline_id = p_pipeline_id AND c.stream = 'rows' AND c.first_row <= p_from), p_from)
     AND b.first_row + b.n_rows > p_from
   ORDER BY b.first_row
 $$;
@@ -107,9 +109,9 @@ BEGIN
   IF m.lease IS DISTINCT FROM p_lease OR m.next_row <> p_from_row THEN
     PERFORM orch.fail('OR004', format('the window of monitor %s is not ours any more', m.name));
   END IF;
-  INSERT INTO orch.monitor_window (monitor_id, from_row, to_row, version_id, verdict, result, closed_at)
-    VALUES (m.id, p_from_row, p_to_row, m.version_id, p_result ->> 'verdict', p_result, orch.clock());
-  UPDATE orch.monitor SET next_row = p_to_row, lease = NULL, lease_owner = NULL, lease_until = NULL WHERE id = m.id;
+  INSERT INTO orch.monitor_window (monitor_id, number, from_row, to_row, rows, version_id, verdict, result, closed_at)
+    VALUES (m.id, m.number + 1, p_from_row, p_to_row, p_to_row - p_from_row, m.version_id, p_result ->> 'verdict', p_result, orch.clock());
+  UPDATE orch.monitor SET number = m.number + 1, next_row = p_to_row, lease = NULL, lease_owner = NULL, lease_until = NULL WHERE id = m.id;
   FOR s IN SELECT jsonb_array_elements(coalesce(p_signals, '[]')) LOOP
     v_out := v_out || jsonb_build_array(orch.signal_take(p, s));
   END LOOP;
@@ -130,11 +132,12 @@ BEGIN
     SELECT count(*) INTO v_replay FROM gone;
   -- Rows that every monitor has passed, after a week; rows nobody watches, after 30 days.
   WITH passed AS (
-    SELECT s.pipeline_id, min(m.next_row) AS upto FROM orch.observation_stream s
-      LEFT JOIN orch.monitor m ON m.pipeline_id = s.pipeline_id AND m.active AND m.version_id IS NOT NULL GROUP BY s.pipeline_id
+    SELECT s.pipeline_id, s.stream, min(m.next_row) AS upto FROM orch.observation_stream s
+      LEFT JOIN orch.monitor m ON m.pipeline_id = s.pipeline_id AND m.stream = s.stream AND m.active AND m.version_id IS NOT NULL
+    GROUP BY s.pipeline_id, s.stream
   ), gone AS (
-    DELETE FROM orch.observation_batch b WHERE (b.pipeline_id, b.first_row) IN (
-      SELECT x.pipeline_id, x.first_row FROM orch.observation_batch x JOIN passed USING (pipeline_id)
+    DELETE FROM orch.observation_batch b WHERE (b.pipeline_id, b.stream, b.first_row) IN (
+      SELECT x.pipeline_id, x.stream, x.first_row FROM orch.observation_batch x JOIN passed USING (pipeline_id, stream)
       WHERE x.received_at < v_now - interval '7 days'
         AND (x.first_row + x.n_rows <= passed.upto OR x.received_at < v_now - interval '30 days') LIMIT 500) RETURNING 1)
     SELECT count(*) INTO v_batches FROM gone;

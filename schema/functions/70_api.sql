@@ -110,7 +110,7 @@ CREATE OR REPLACE FUNCTION orch.api_status() RETURNS jsonb LANGUAGE sql STABLE S
               'held_reason', s.held_reason, 'since', orch.rfc3339(s.first_at)) ORDER BY s.id), '[]')
             FROM (SELECT * FROM orch.signal WHERE pipeline_id = p.id AND status = 'firing' ORDER BY id DESC LIMIT 20) s),
         'observations', (SELECT jsonb_build_object('rows', o.next_row, 'last_at', orch.rfc3339(o.last_at))
-            FROM orch.observation_stream o WHERE o.pipeline_id = p.id)) ORDER BY p.name), '[]') FROM orch.pipeline p),
+            FROM orch.observation_stream o WHERE o.pipeline_id = p.id AND o.stream = 'rows')) ORDER BY p.name), '[]') FROM orch.pipeline p),
     'queue', orch.queue_status(),
     'outbox', jsonb_build_object('pending', (SELECT count(*) FROM orch.outbox WHERE state = 'pending'),
                                  'dead', (SELECT count(*) FROM orch.outbox WHERE state = 'dead')))
@@ -133,7 +133,7 @@ CREATE OR REPLACE FUNCTION orch.api_pipeline(p_name text) RETURNS jsonb LANGUAGE
         'reference', (SELECT number FROM orch.version WHERE id = m.version_id), 'next_row', m.next_row,
         'windows', (SELECT coalesce(jsonb_agg(jsonb_build_object('from_row', w.from_row, 'to_row', w.to_row, 'verdict', w.verdict,
             'closed_at', orch.rfc3339(w.closed_at), 'result', w.result) ORDER BY w.from_row DESC), '[]')
-          FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY from_row DESC LIMIT 20) w)) ORDER BY m.name), '[]')
+          FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY number DESC LIMIT 20) w)) ORDER BY m.name), '[]')
       FROM orch.monitor m WHERE m.pipeline_id = p.id))
   FROM orch.pipeline p LEFT JOIN orch.revision r ON r.id = p.revision_id WHERE p.id = (SELECT orch.pipeline_id_of(p_name))
 $$;
@@ -352,7 +352,7 @@ CREATE OR REPLACE FUNCTION orch.api_metrics() RETURNS jsonb LANGUAGE sql STABLE 
     'signals_firing', (SELECT coalesce(jsonb_object_agg(kind, n), '{}') FROM (SELECT kind, count(*) AS n FROM orch.signal WHERE status = 'firing' GROUP BY kind) x),
     'signals_held', (SELECT count(*) FROM orch.signal WHERE status = 'firing' AND disposition = 'held'),
     'proposals', (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (SELECT state, count(*) AS n FROM orch.proposal GROUP BY state) x),
-    'windows_due', (SELECT count(*) FROM orch.monitor WHERE due),
+    'windows_due', (SELECT count(*) FROM orch.monitor WHERE active AND due_at <= orch.clock()),
     'xmin_age_seconds', (SELECT extract(epoch FROM max(clock_timestamp() - xact_start)) FROM pg_stat_activity
                          WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid()))
 $$;

@@ -14,7 +14,7 @@ END $$;
 SELECT is(test.rows(60) ->> 'first_row', '0', 'rows are numbered from 0');
 SELECT is(test.rows(60, 'k') ->> 'first_row', '60', 'without gaps');
 SELECT is(test.rows(60, 'k') ->> 'repeated', 'true', 'the same key appends nothing');
-SELECT is(next_row, 120::bigint, 'and moves nothing') FROM orch.observation_stream;
+SELECT is(next_row, 120::bigint, 'and moves nothing') FROM orch.observation_stream WHERE stream = 'rows';
 SELECT is((SELECT count(*) FROM orch.monitor_claim('a', 10000, 10)), 0::bigint, 'without a champion there is nothing to compare with');
 SELECT test.live();
 SELECT is((SELECT count(*) FROM orch.monitor_claim('a', 10000, 10)), 0::bigint, 'windows begin with the promotion');
@@ -43,12 +43,12 @@ SELECT test.approve((SELECT max(id) FROM orch.gate));
 SELECT test.deploy();
 SELECT throws_ok(format('SELECT orch.window_close(%s, %s, %s, %s, ''{"verdict": "ok"}'', ''[]'')', monitor_id, lease, from_row, to_row), 'OR004', NULL,
   'a window of the old reference ends with it') FROM w3;
-SELECT is(m.next_row, s.next_row, 'the new reference starts with new rows') FROM orch.monitor m JOIN orch.observation_stream s USING (pipeline_id);
+SELECT is(m.next_row, s.next_row, 'the new reference starts with new rows') FROM orch.monitor m JOIN orch.observation_stream s USING (pipeline_id, stream);
 SELECT is(status, 'resolved', 'what fired against the old one is over') FROM orch.signal WHERE fingerprint = 'a';
 SELECT throws_ok($$SELECT orch.observations_append('nope', 1, 'x', NULL)$$, 'OR001', NULL, 'an unknown pipeline');
 SELECT throws_ok($$SELECT test.rows(0)$$, 'OR003', NULL, 'no rows');
 SELECT lives_ok('SELECT orch.housekeeping()', 'housekeeping runs');
-SELECT is(count(*), 0::bigint, 'what is marked as due is due, and nothing else') FROM orch.monitor m JOIN orch.observation_stream s USING (pipeline_id)
-  WHERE m.due <> (m.active AND m.version_id IS NOT NULL AND s.next_row - m.next_row >= m.window_rows);
+SELECT is(count(*), 0::bigint, 'what is marked as due is due, and nothing else') FROM orch.monitor m JOIN orch.observation_stream s USING (pipeline_id, stream)
+  WHERE (m.due_at IS NOT NULL) <> (m.active AND m.version_id IS NOT NULL AND s.next_row - m.next_row >= m.window_rows);
 SELECT * FROM finish();
 ROLLBACK;

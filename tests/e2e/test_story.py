@@ -125,7 +125,7 @@ class Story(unittest.TestCase):
         token = w.token("feeder", "observe")
         answer = self.observe(token, '{"x": 1}\nnonsense\n{"x": 2}\n[1]\n{"x": 1, "x": 2}\n')
         self.assertEqual((2, [2, 4, 5]), (answer["accepted"], [r["line"] for r in answer["rejected"]]))
-        self.assertEqual(["2"], w.sql("select next_row from orch.observation_stream"))
+        self.assertEqual(["2"], w.sql("select next_row from orch.observation_stream where stream = 'rows'"))
         status, _, _ = w.http("POST", "/v1/pipelines/quick/observations", "{}", {"Content-Type": "application/x-ndjson"})
         self.assertEqual(401, status)
 
