@@ -108,13 +108,15 @@ struct cell cell_from_text(const char *text, size_t len) {
   while (len && is_space(*text)) text++, len--;
   while (len && is_space(text[len - 1])) len--;
   if (len == 0) return cell_null();
-  if (number_parse(text, len, &number) || special_word(text, len, &number)) return cell_number(number);
+  if (number_parse(text, len, &number) || special_word(text, len, &number))
+    return (struct cell){.kind = CELL_NUMBER, .number = number, .text = text, .len = len};
   for (size_t i = 0; i < sizeof nothing / sizeof nothing[0]; i++)
     if (is_word(text, len, nothing[i])) return cell_null();
-  return cell_bad();
+  return cell_text(text, len);
 }
 
 struct cell cell_from_json_text(const char *text, size_t len) {
   double number;
-  return special_word(text, len, &number) ? cell_number(number) : cell_bad();
+  if (!special_word(text, len, &number)) return cell_text(text, len);
+  return (struct cell){.kind = CELL_NUMBER, .number = number, .text = text, .len = len};
 }

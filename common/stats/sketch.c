@@ -209,6 +209,17 @@ uint64_t sketch_missing(const struct sketch *s) {
   return s->n - s->finite;
 }
 
+double sketch_mean(const struct sketch *s) {
+  return s->mean;
+}
+
+double sketch_centroid(const struct sketch *s, uint32_t bin) {
+  if (s->count[bin] == 0) return NAN;
+  double low = bin > 0 ? s->grid.edges[bin - 1] : -INFINITY;
+  double high = bin < s->grid.n_edges ? s->grid.edges[bin] : INFINITY;
+  return fmin(high, fmax(low, s->sum[bin] / (double)s->count[bin]));
+}
+
 double sketch_deviation(const struct sketch *s) {
   return s->finite ? sqrt(s->m2 / (double)s->finite) : 0;
 }

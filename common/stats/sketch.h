@@ -76,8 +76,12 @@ uint32_t sketch_bin(const struct sketch_grid *grid, double value);
 
 /* Cells that carry no usable value: null, NaN, infinite and bad ones together. */
 uint64_t sketch_missing(const struct sketch *sketch);
+/* Mean of the finite values; 0 when there are none. */
+double sketch_mean(const struct sketch *sketch);
 /* Population standard deviation sqrt(m2 / finite); 0 when there are no finite values. */
 double sketch_deviation(const struct sketch *sketch);
+/* Mean of the values in one bin; NaN when it is empty. Lies within the bin. */
+double sketch_centroid(const struct sketch *sketch, uint32_t bin);
 /* Estimate of the quantile at `level` (0..1): linear inside the bin that holds it, min and max at the outer ends; NaN
  * without finite values. The error is at most the width of that bin. */
 double sketch_quantile(const struct sketch *sketch, double level);

@@ -1,0 +1,241 @@
+#include "stats/distance.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static double total_of(const uint64_t *counts, size_t k) {
+  double total = 0;
+  for (size_t i = 0; i < k; i++) total += (double)counts[i];
+  return total;
+}
+
+double distance_js_counts(const uint64_t *ref, const uint64_t *now, size_t k) {
+  double n = total_of(ref, k), m = total_of(now, k), sum = 0;
+  if (n == 0 || m == 0) return NAN;
+  for (size_t i = 0; i < k; i++) {
+    double p = (double)ref[i] / n, q = (double)now[i] / m, middle = (p + q) / 2;
+    if (p == q) continue;
+    if (p > 0) sum += p * log(p / middle);
+    if (q > 0) sum += q * log(q / middle);
+  }
+  return sqrt(fmax(0, sum / 2));
+}
+
+double distance_tvd_counts(const uint64_t *ref, const uint64_t *now, size_t k) {
+  double n = total_of(ref, k), m = total_of(now, k), sum = 0;
+  if (n == 0 || m == 0) return NAN;
+  for (size_t i = 0; i < k; i++) sum += fabs((double)ref[i] / n - (double)now[i] / m);
+  return sum / 2;
+}
+
+double distance_hellinger_counts(const uint64_t *ref, const uint64_t *now, size_t k) {
+  double n = total_of(ref, k), m = total_of(now, k), sum = 0;
+  if (n == 0 || m == 0) return NAN;
+  for (size_t i = 0; i < k; i++) {
+    double off = sqrt((double)ref[i] / n) - sqrt((double)now[i] / m);
+    sum += off * off;
+  }
+  return sqrt(sum / 2);
+}
+
+double distance_linf_counts(const uint64_t *ref, const uint64_t *now, size_t k) {
+  double n = total_of(ref, k), m = total_of(now, k), most = 0;
+  if (n == 0 || m == 0) return NAN;
+  for (size_t i = 0; i < k; i++) most = fmax(most, fabs((double)ref[i] / n - (double)now[i] / m));
+  return most;
+}
+
+/* ---- Wasserstein ---- */
+
+static struct distance_wasserstein wasserstein_of(double raw, double deviation) {
+  struct distance_wasserstein w = {.raw = raw, .normed = raw / deviation};
+  if (deviation > 0) return w;
+  w.normed = raw == 0 ? 0 : NAN;
+  w.constant_broken = raw != 0;
+  return w;
+}
+
+struct distance_wasserstein distance_wasserstein(const struct sketch *ref, const struct sketch *now) {
+  double n = (double)ref->finite, m = (double)now->finite, raw = 0, last = NAN, f = 0, g = 0;
+  if (n == 0 || m == 0 || ref->grid.n_edges != now->grid.n_edges)
+    return (struct distance_wasserstein){.raw = NAN, .normed = NAN};
+  for (uint32_t i = 0; i <= ref->grid.n_edges; i++) {
+    /* At most two points in a bin, the lower one first; centroids of different bins do not overlap. */
+    double at[2] = {sketch_centroid(ref, i), sketch_centroid(now, i)};
+    double step[2] = {(double)ref->count[i] / n, (double)now->count[i] / m};
+    int first = at[1] < at[0];
+    for (int j = 0; j < 2; j++) {
+      int side = j ^ first;
+      if (step[side] == 0) continue;
+      if (!isnan(last)) raw += fabs(f - g) * (at[side] - last);
+      last = at[side];
+      *(side ? &g : &f) += step[side];
+    }
+  }
+  return wasserstein_of(raw, sketch_deviation(ref));
+}
+
+static double deviation_of(const double *values, size_t n) {
+  double mean = 0, m2 = 0;
+  for (size_t i = 0; i < n; i++) mean += values[i];
+  mean /= (double)n;
+  for (size_t i = 0; i < n; i++) m2 += (values[i] - mean) * (values[i] - mean);
+  return values[0] == values[n - 1] ? 0 : sqrt(m2 / (double)n);
+}
+
+struct distance_wasserstein distance_wasserstein_sorted(const double *ref, size_t n, const double *now, size_t m) {
+  if (n == 0 || m == 0) return (struct distance_wasserstein){.raw = NAN, .normed = NAN};
+  double raw = 0, last = fmin(ref[0], now[0]);
+  for (size_t i = 0, j = 0; i < n || j < m;) {
+    double at = i == n ? now[j] : j == m ? ref[i] : fmin(ref[i], now[j]);
+    raw += fabs((double)i / (double)n - (double)j / (double)m) * (at - last);
+    last = at;
+    while (i < n && ref[i] == at) i++;
+    while (j < m && now[j] == at) j++;
+  }
+  return wasserstein_of(raw, deviation_of(ref, n));
+}
+
+/* ---- chi-square with rare groups pooled ---- */
+
+#define POOL_GROUPS_MAX 512
+
+struct measure_chi2 distance_chi2_pooled(const uint64_t *ref, const uint64_t *now, size_t k, double rare) {
+  uint64_t a[POOL_GROUPS_MAX + 1], b[POOL_GROUPS_MAX + 1];
+  if (k > POOL_GROUPS_MAX) return (struct measure_chi2){.statistic = NAN, .p_value = NAN};
+  double all = total_of(ref, k) + total_of(now, k);
+  size_t kept = 1; /* group 0 is the pool */
+  a[0] = b[0] = 0;
+  for (size_t i = 0; i < k; i++) {
+    size_t into = (double)ref[i] + (double)now[i] < rare * all ? 0 : kept++;
+    if (into) a[into] = b[into] = 0;
+    a[into] += ref[i];
+    b[into] += now[i];
+  }
+  return measure_chi2_counts(a, b, kept);
+}
+
+/* ---- everything at once ---- */
+
+void distance_none(struct distances *d) {
+  const struct measure_share none = {.ref = NAN, .now = NAN, .z = NAN, .p_value = NAN};
+  *d = (struct distances){.psi = NAN,
+                          .ks = {.statistic = NAN, .bound = NAN, .p_value = NAN},
+                          .js = NAN,
+                          .tvd = NAN,
+                          .hellinger = NAN,
+                          .linf = NAN,
+                          .wasserstein = {.raw = NAN, .normed = NAN},
+                          .chi2 = {.statistic = NAN, .p_value = NAN},
+                          .noise_corrected = NAN,
+                          .missing = none,
+                          .type = none,
+                          .unseen = none};
+}
+
+static void group_distances(const uint64_t *p, const uint64_t *q, size_t k, struct distances *d) {
+  d->psi = measure_psi_counts(p, q, k);
+  d->js = distance_js_counts(p, q, k);
+  d->tvd = distance_tvd_counts(p, q, k);
+  d->hellinger = distance_hellinger_counts(p, q, k);
+  d->linf = distance_linf_counts(p, q, k);
+}
+
+void distance_numeric(const struct sketch *ref, const struct sketch *now, struct distances *d) {
+  uint64_t p[SKETCH_GROUPS_MAX], q[SKETCH_GROUPS_MAX];
+  distance_none(d);
+  d->n_ref = ref->finite;
+  d->n_now = now->finite;
+  d->rows_ref = ref->n;
+  d->rows_now = now->n;
+  d->missing = measure_missing(ref, now);
+  d->type = measure_share_change(ref->bad, ref->n - ref->null, now->bad, now->n - now->null);
+  size_t k = sketch_groups(ref, p);
+  if (sketch_groups(now, q) != k) return;
+  group_distances(p, q, k, d);
+  d->chi2 = measure_chi2_counts(p, q, k);
+  d->ks = measure_ks(ref, now);
+  d->wasserstein = distance_wasserstein(ref, now);
+  d->noise_corrected = measure_noise_corrected(d->ks.statistic, (double)ref->finite, (double)now->finite);
+}
+
+void distance_categorical(const struct category *ref, const struct category *now, struct distances *d) {
+  uint64_t p[CATEGORY_GROUPS_MAX], q[CATEGORY_GROUPS_MAX];
+  distance_none(d);
+  d->categorical = true;
+  d->n_ref = category_present(ref);
+  d->n_now = category_present(now);
+  d->rows_ref = ref->n;
+  d->rows_now = now->n;
+  d->missing = measure_share_change(category_missing(ref), ref->n, category_missing(now), now->n);
+  d->type = measure_share_change(ref->numbers, d->n_ref, now->numbers, d->n_now);
+  d->unseen = measure_share_change(ref->once, d->n_ref, now->unseen, d->n_now);
+  size_t k = category_groups(ref, p);
+  if (category_groups(now, q) != k) return;
+  group_distances(p, q, k, d);
+  d->chi2 = distance_chi2_pooled(p, q, k - 1, DISTANCE_RARE);
+  d->noise_corrected = measure_noise_corrected(d->linf, (double)d->n_ref, (double)d->n_now);
+}
+
+/* ---- sorting ---- */
+
+#define RADIX 2048 /* 11 bits, six passes */
+#define RADIX_FROM 512
+
+static void insertion_sort(uint64_t *keys, size_t n) {
+  for (size_t i = 1; i < n; i++) {
+    uint64_t key = keys[i];
+    size_t at = i;
+    for (; at > 0 && keys[at - 1] > key; at--) keys[at] = keys[at - 1];
+    keys[at] = key;
+  }
+}
+
+static void shell_sort(uint64_t *keys, size_t n) {
+  static const size_t gaps[] = {132, 57, 23, 10, 4};
+  for (size_t g = 0; g < sizeof gaps / sizeof gaps[0]; g++)
+    for (size_t i = gaps[g]; i < n; i++) {
+      uint64_t key = keys[i];
+      size_t at = i;
+      for (; at >= gaps[g] && keys[at - gaps[g]] > key; at -= gaps[g]) keys[at] = keys[at - gaps[g]];
+      keys[at] = key;
+    }
+  insertion_sort(keys, n);
+}
+
+static void radix_sort(uint64_t *keys, size_t n) {
+  uint64_t *spare = mem_calloc(n, sizeof spare[0]), *from = keys, *to = spare;
+  for (unsigned shift = 0; shift < 64; shift += 11) {
+    size_t starts[RADIX] = {0}, sum = 0;
+    for (size_t i = 0; i < n; i++) starts[from[i] >> shift & (RADIX - 1)]++;
+    if (starts[from[0] >> shift & (RADIX - 1)] == n) continue; /* all alike in these bits */
+    for (size_t i = 0; i < RADIX; i++) {
+      size_t count = starts[i];
+      starts[i] = sum;
+      sum += count;
+    }
+    for (size_t i = 0; i < n; i++) to[starts[from[i] >> shift & (RADIX - 1)]++] = from[i];
+    uint64_t *swap = from;
+    from = to;
+    to = swap;
+  }
+  if (from != keys) memcpy(keys, from, n * sizeof keys[0]);
+  mem_free(spare);
+}
+
+void distance_sort(double *values, size_t n) {
+  if (n < 2) return;
+  /* Bits of a double ascend with its value once negative ones are flipped and positive ones are put above them. */
+  uint64_t *keys = mem_calloc(n, sizeof keys[0]);
+  memcpy(keys, values, n * sizeof keys[0]);
+  for (size_t i = 0; i < n; i++) keys[i] ^= (uint64_t)((int64_t)keys[i] >> 63) | 1ull << 63;
+  if (n < RADIX_FROM)
+    shell_sort(keys, n);
+  else
+    radix_sort(keys, n);
+  for (size_t i = 0; i < n; i++) keys[i] ^= keys[i] >> 63 ? 1ull << 63 : ~0ull;
+  memcpy(values, keys, n * sizeof keys[0]);
+  mem_free(keys);
+}
