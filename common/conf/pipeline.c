@@ -151,6 +151,7 @@ static void read_all(struct pipeline_reader *r, const struct yaml_node *root) {
   pipeline_read_data(r, yaml_tree_get(root, "data"));
   read_config(r, yaml_tree_get(root, "config"));
   pipeline_read_steps(r, root, yaml_tree_get(root, "steps"));
+  pipeline_read_observations(r, yaml_tree_get(root, "observations"));
   pipeline_read_monitors(r, yaml_tree_get(root, "monitors"));
   pipeline_read_retrain(r, yaml_tree_get(root, "retrain"));
   pipeline_read_checks(r, root, yaml_tree_get(root, "checks"));
@@ -163,9 +164,9 @@ static void read_all(struct pipeline_reader *r, const struct yaml_node *root) {
 
 json_t *pipeline_parse(const char *text, size_t len, const struct pipeline_options *options,
                        struct problems *problems) {
-  static const char *const known[] = {"pipeline", "owner",   "oncall", "runbook",  "profile", "serving",
-                                      "data",     "config",  "steps",  "monitors", "retrain", "checks",
-                                      "gates",    "rollout", "keep",   NULL};
+  static const char *const known[] = {"pipeline", "owner",  "oncall",  "runbook",      "profile",  "serving",
+                                      "data",     "config", "steps",   "observations", "monitors", "retrain",
+                                      "checks",   "gates",  "rollout", "keep",         NULL};
   static const struct pipeline_options none = {0};
   struct arena arena;
   arena_init(&arena, (size_t)8 << 20);

@@ -29,6 +29,9 @@ void pipeline_check_file(struct pipeline_reader *r, const struct yaml_node *node
 void pipeline_read_data(struct pipeline_reader *r, const struct yaml_node *node);
 void pipeline_read_steps(struct pipeline_reader *r, const struct yaml_node *root, const struct yaml_node *node);
 void pipeline_read_monitors(struct pipeline_reader *r, const struct yaml_node *node);
+/* After the monitors: a schedule of 'retrain' becomes one of them. */
+void pipeline_read_schedule(struct pipeline_reader *r, const struct yaml_node *node);
+void pipeline_read_observations(struct pipeline_reader *r, const struct yaml_node *node);
 void pipeline_read_retrain(struct pipeline_reader *r, const struct yaml_node *node);
 void pipeline_read_checks(struct pipeline_reader *r, const struct yaml_node *root, const struct yaml_node *node);
 void pipeline_read_gates(struct pipeline_reader *r, const struct yaml_node *root, const struct yaml_node *node);

@@ -1,4 +1,4 @@
-/* Monitors, retraining, checks, gates and rollout of a pipeline file. */
+/* Retraining, checks, gates and rollout of a pipeline file. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,114 +11,6 @@
 
 #define LIST_MAX 50
 
-/* "500 rows", "3 per week": a number from `min` to `max` and the words after it, which are returned. */
-static const char *number_and_words(const struct yaml_node *node, int64_t min, int64_t max, int64_t *ret) {
-  if (node->kind != YAML_TREE_SCALAR) return NULL;
-  size_t digits = strspn(node->text, "0123456789");
-  if (digits == 0 || digits > 12) return NULL;
-  int64_t value = strtoll(node->text, NULL, 10);
-  if (value < min || value > max) return NULL;
-  *ret = value;
-  const char *words = node->text + digits;
-  return words + strspn(words, " ");
-}
-
-static void read_window(struct pipeline_reader *r, const struct yaml_node *node, int64_t *ret_rows) {
-  if (node == NULL) return;
-  int64_t rows = 0;
-  const char *words = number_and_words(node, 1, 10000000, &rows);
-  if (words != NULL && strcmp(words, "rows") == 0) {
-    *ret_rows = rows;
-  } else if (words != NULL && *words == '\0') {
-    problems_add(r->problems, node->line, node->column, "'window' is '%s' without a unit, expected '%s rows'",
-                 node->text, node->text);
-  } else if (words != NULL && (strcmp(words, "labels") == 0 || strlen(words) == 1)) {
-    problems_add(r->problems, node->line, node->column,
-                 "'window' is '%.60s', which is not supported yet, expected rows as in '500 rows'", node->text);
-  } else {
-    problems_add(r->problems, node->line, node->column, "'window' is '%.60s', expected rows as in '500 rows'",
-                 node->kind == YAML_TREE_SCALAR ? node->text : "no single value");
-  }
-}
-
-/* `2 of 3`, or {hits: 2, of: 3} */
-static void read_for(struct pipeline_reader *r, const struct yaml_node *node, int64_t *hits, int64_t *of) {
-  static const char *const known[] = {"hits", "of", NULL};
-  if (node == NULL) return;
-  if (node->kind == YAML_TREE_MAP) {
-    take_map(r->problems, node, "'for'", known, NULL);
-    take_int(r->problems, yaml_tree_get(node, "hits"), "'hits'", 1, 100, hits);
-    take_int(r->problems, yaml_tree_get(node, "of"), "'of'", 1, 100, of);
-  } else {
-    int64_t first = 0;
-    const char *words = number_and_words(node, 1, 100, &first);
-    char *end = NULL;
-    long long second = words != NULL && strncmp(words, "of ", 3) == 0 ? strtoll(words + 3, &end, 10) : 0;
-    if (end == NULL || *end != '\0' || second < 1 || second > 100) {
-      problems_add(r->problems, node->line, node->column, "'for' is '%.60s', expected windows as in '2 of 3'",
-                   node->kind == YAML_TREE_SCALAR ? node->text : "a list");
-      return;
-    }
-    *hits = first;
-    *of = second;
-  }
-  if (*hits > *of) {
-    problems_add(r->problems, node->line, node->column,
-                 "'for' wants %" PRId64 " of %" PRId64 " windows, expected not more than there are", *hits, *of);
-  }
-}
-
-static json_t *read_drift(struct pipeline_reader *r, const struct yaml_node *item, const char *name) {
-  int64_t window = 0, min_rows = 200, hits = 2, of = 3;
-  double psi = 0.2, p_value = 0.001, null_jump = 0.1;
-  json_t *columns = json_array();
-  take_texts(r->problems, take_required(r->problems, item, "columns", "a drift monitor", "a list of column names"),
-             "'columns'", 1, 200, true, columns);
-  read_window(r, take_required(r->problems, item, "window", "a drift monitor", "rows as in '500 rows'"), &window);
-  take_int(r->problems, yaml_tree_get(item, "min_rows"), "'min_rows'", 20, 1000000, &min_rows);
-  take_real(r->problems, yaml_tree_get(item, "psi"), "'psi'", 0.001, 10, &psi);
-  take_real(r->problems, yaml_tree_get(item, "p_value"), "'p_value'", 1e-12, 0.5, &p_value);
-  take_real(r->problems, yaml_tree_get(item, "null_jump"), "'null_jump'", 0.001, 1, &null_jump);
-  read_for(r, yaml_tree_get(item, "for"), &hits, &of);
-  if (window > 0 && window < min_rows) {
-    problems_add(r->problems, item->line, item->column,
-                 "monitor '%s' has windows of %" PRId64 " rows but asks for at least %" PRId64
-                 " ('min_rows'), expected a window that can fire",
-                 name != NULL ? name : "?", window, min_rows);
-  }
-  return json_pack("{s:s?, s:s, s:o, s:I, s:I, s:f, s:f, s:{s:I, s:I}, s:f}", "name", name, "kind", "drift", "columns",
-                   columns, "window_rows", (json_int_t)window, "min_rows", (json_int_t)min_rows, "psi", psi, "p_value",
-                   p_value, "for", "hits", (json_int_t)hits, "of", (json_int_t)of, "null_jump", null_jump);
-}
-
-void pipeline_read_monitors(struct pipeline_reader *r, const struct yaml_node *list) {
-  static const char *const known[] = {"name", "kind",    "columns", "window",    "min_rows",
-                                      "psi",  "p_value", "for",     "null_jump", NULL};
-  /* Of kinds to come: their own keys are told apart from mistakes. */
-  static const char *const later_keys[] = {"metric", "min", "max", "quantile", "query", "above", NULL};
-  static const char *const kinds[] = {"drift", NULL};
-  static const char *const later[] = {"prediction_drift", "performance", "latency", "prometheus", NULL};
-  json_t *monitors = json_array(), *names = json_array();
-  json_object_set_new(r->spec, "monitors", monitors);
-  bool fine = take_list(r->problems, list, "'monitors'", 0, LIST_MAX);
-  for (const struct yaml_node *item = fine ? list->first : NULL; item != NULL; item = item->next) {
-    const char *name = NULL, *kind = NULL;
-    const struct yaml_node *kind_node = yaml_tree_get(item, "kind");
-    if (item->kind == YAML_TREE_MAP && kind_node != NULL &&
-        !take_choice(r->problems, kind_node, "'kind' of a monitor", kinds, later, &kind)) {
-      continue;
-    }
-    if (!take_map(r->problems, item, "a drift monitor", known, later_keys)) continue;
-    const struct yaml_node *node = take_required(r->problems, item, "name", "a monitor", "a name");
-    if (take_name(r->problems, node, "'name' of a monitor", &name)) {
-      take_unique(r->problems, node, "the monitor", name, names);
-    }
-    if (take_required(r->problems, item, "kind", "a monitor", "'drift'") == NULL) continue;
-    json_array_append_new(monitors, read_drift(r, item, name));
-  }
-  json_decref(names);
-}
-
 static void read_budget(struct pipeline_reader *r, const struct yaml_node *node, int64_t *count, int64_t *per_ms) {
   static const struct {
     const char *words;
@@ -126,7 +18,7 @@ static void read_budget(struct pipeline_reader *r, const struct yaml_node *node,
   } periods[] = {{"per hour", HOUR_MS}, {"per day", DAY_MS}, {"per week", 7 * DAY_MS}};
   if (node == NULL) return;
   int64_t value = 0;
-  const char *words = number_and_words(node, 1, 1000, &value);
+  const char *words = take_count(node, 1, 1000, &value);
   for (size_t i = 0; words != NULL && i < ARRAY_LEN(periods); i++) {
     if (strcmp(words, periods[i].words) != 0) continue;
     *count = value;
@@ -143,11 +35,12 @@ static void read_budget(struct pipeline_reader *r, const struct yaml_node *node,
 }
 
 void pipeline_read_retrain(struct pipeline_reader *r, const struct yaml_node *node) {
-  static const char *const known[] = {"cooldown", "budget", NULL}, *const later[] = {"schedule", NULL};
+  static const char *const known[] = {"cooldown", "budget", "schedule", NULL};
   int64_t cooldown = r->defaults->cooldown_ms, count = r->defaults->budget_count, per = r->defaults->budget_per_ms;
-  if (take_map(r->problems, node, "'retrain'", known, later)) {
+  if (take_map(r->problems, node, "'retrain'", known, NULL)) {
     take_duration(r->problems, yaml_tree_get(node, "cooldown"), "'cooldown'", 0, 365 * DAY_MS, &cooldown);
     read_budget(r, yaml_tree_get(node, "budget"), &count, &per);
+    pipeline_read_schedule(r, yaml_tree_get(node, "schedule"));
   }
   json_t *budget =
       count > 0 ? json_pack("{s:I, s:I}", "count", (json_int_t)count, "per_ms", (json_int_t)per) : json_null();

@@ -8,6 +8,7 @@
 #define REVIEWERS_MAX 500
 #define ENDPOINTS_MAX 50
 #define GROUPS_MAX 200
+#define WAREHOUSES_MAX 50
 
 /* What an outgoing webhook may ask for: a type, a family or everything. */
 static const char *const event_patterns[] = {
@@ -32,6 +33,9 @@ static const char *const event_patterns[] = {
     "hold.*",
     "hold.set",
     "hold.released",
+    "incident.*",
+    "incident.opened",
+    "incident.closed",
     NULL,
 };
 
@@ -146,7 +150,8 @@ static void read_events(struct problems *problems, const struct yaml_node *list,
     if (found) continue;
     const char *near = nearest_word(item->text, event_patterns);
     problems_add(problems, item->line, item->column, "'events' has the unknown '%.60s', expected %s", item->text,
-                 near != NULL ? near : "gate.*, deployment.*, proposal.*, signal.*, hold.* or a type of these");
+                 near != NULL ? near
+                              : "gate.*, deployment.*, proposal.*, signal.*, hold.*, incident.* or a type of these");
   }
 }
 
@@ -220,8 +225,65 @@ static json_t *read_callbacks(struct problems *problems, const struct yaml_node 
   return callbacks;
 }
 
+/* When many pipelines fire together, a person is asked first; the numbers are in force even when nothing is said. */
+static json_t *read_cascade(struct problems *problems, const struct yaml_node *node) {
+  static const char *const known[] = {"pipelines", "within", "share", NULL};
+  static const char *const shares[] = {"owner", "data", "column", NULL};
+  int64_t pipelines = 3, within_ms = 3600000;
+  if (node != NULL && node->kind == YAML_TREE_SCALAR && node->plain && strcmp(node->text, "off") == 0) {
+    return json_pack("{s:b}", "off", 1);
+  }
+  json_t *share = json_array(), *seen = json_array();
+  if (node != NULL && node->kind == YAML_TREE_SCALAR) {
+    problems_add(problems, node->line, node->column,
+                 "'cascade' is '%.60s', expected off, or a map as in {pipelines: 3, within: 1h}", node->text);
+  } else if (take_map(problems, node, "'cascade'", known, NULL)) {
+    take_int(problems, yaml_tree_get(node, "pipelines"), "'pipelines'", 2, 1000, &pipelines);
+    take_duration(problems, yaml_tree_get(node, "within"), "'within'", 60000, INT64_C(604800000), &within_ms);
+    const struct yaml_node *list = yaml_tree_get(node, "share");
+    bool fine = take_list(problems, list, "'share'", 1, ARRAY_LEN(shares) - 1);
+    for (const struct yaml_node *item = fine ? list->first : NULL; item != NULL; item = item->next) {
+      const char *word;
+      if (!take_choice(problems, item, "an item of 'share'", shares, NULL, &word)) continue;
+      take_unique(problems, item, "an item of 'share'", word, seen);
+      json_array_append_new(share, json_string(word));
+    }
+  }
+  for (size_t i = 0; json_array_size(seen) == 0 && shares[i] != NULL; i++) {
+    json_array_append_new(share, json_string(shares[i]));
+  }
+  json_decref(seen);
+  return json_pack("{s:I, s:I, s:o}", "pipelines", (json_int_t)pipelines, "within_ms", (json_int_t)within_ms, "share",
+                   share);
+}
+
+static json_t *read_prometheus(struct problems *problems, const struct yaml_node *node) {
+  static const char *const known[] = {"url", "token_env", NULL};
+  const char *token;
+  if (!take_map(problems, node, "'prometheus'", known, NULL)) return NULL;
+  json_t *prometheus = json_object();
+  take_url(problems, take_required(problems, node, "url", "'prometheus'", "its address as in http://prometheus:9090"),
+           prometheus);
+  if (take_env_name(problems, yaml_tree_get(node, "token_env"), "'token_env'", &token)) {
+    json_object_set_new(prometheus, "token_env", json_string(token));
+  }
+  return prometheus;
+}
+
+static json_t *read_warehouses(struct problems *problems, const struct yaml_node *list) {
+  json_t *warehouses = json_array();
+  bool fine = take_list(problems, list, "'warehouses'", 0, WAREHOUSES_MAX);
+  for (const struct yaml_node *item = fine ? list->first : NULL; item != NULL; item = item->next) {
+    const char *name;
+    if (!take_warehouse(problems, item, "an item of 'warehouses'", &name)) continue;
+    take_unique(problems, item, "the warehouse", name, warehouses);
+  }
+  return warehouses;
+}
+
 json_t *server_parse(const char *text, size_t len, struct problems *problems) {
-  static const char *const known[] = {"reviewers", "chat", "webhooks", "callbacks", NULL};
+  static const char *const known[] = {"reviewers", "chat",       "webhooks",   "callbacks",
+                                      "cascade",   "prometheus", "warehouses", NULL};
   struct arena arena;
   arena_init(&arena, (size_t)8 << 20);
   json_t *server = json_object(), *groups = json_object();
@@ -232,6 +294,10 @@ json_t *server_parse(const char *text, size_t len, struct problems *problems) {
     if (chat != NULL) json_object_set_new(server, "chat", chat);
     json_object_set_new(server, "webhooks", read_webhooks(problems, yaml_tree_get(root, "webhooks")));
     json_object_set_new(server, "callbacks", read_callbacks(problems, yaml_tree_get(root, "callbacks"), groups));
+    json_object_set_new(server, "cascade", read_cascade(problems, yaml_tree_get(root, "cascade")));
+    json_t *prometheus = read_prometheus(problems, yaml_tree_get(root, "prometheus"));
+    if (prometheus != NULL) json_object_set_new(server, "prometheus", prometheus);
+    json_object_set_new(server, "warehouses", read_warehouses(problems, yaml_tree_get(root, "warehouses")));
   }
   arena_fini(&arena);
   json_decref(groups);

@@ -30,11 +30,27 @@ static bool wrong(struct problems *problems, const struct yaml_node *node, const
   return false;
 }
 
-static bool listed(const char *const *words, const char *word) {
+bool take_listed(const char *const *words, const char *word) {
   for (; words != NULL && *words != NULL; words++) {
     if (strcmp(*words, word) == 0) return true;
   }
   return false;
+}
+
+void take_unknown_key(struct problems *problems, const struct yaml_node *member, const char *what,
+                      const char *const *known) {
+  const char *near = nearest_word(member->key, known);
+  if (near != NULL) {
+    problems_add(problems, member->key_line, member->key_column, "unknown key '%.60s' in %s, expected '%s'?",
+                 member->key, what, near);
+    return;
+  }
+  struct strbuf all;
+  strbuf_init(&all, 512);
+  for (size_t i = 0; known[i] != NULL; i++) strbuf_printf(&all, "%s%s", i > 0 ? ", " : "", known[i]);
+  problems_add(problems, member->key_line, member->key_column, "unknown key '%.60s' in %s, expected one of: %s",
+               member->key, what, strbuf_text(&all));
+  strbuf_fini(&all);
 }
 
 bool take_map(struct problems *problems, const struct yaml_node *node, const char *what, const char *const *known,
@@ -42,21 +58,12 @@ bool take_map(struct problems *problems, const struct yaml_node *node, const cha
   if (node == NULL) return false;
   if (node->kind != YAML_TREE_MAP) return wrong(problems, node, what, "a map of keys");
   for (const struct yaml_node *m = node->first; m != NULL; m = m->next) {
-    if (listed(known, m->key)) continue;
-    const char *near = nearest_word(m->key, known);
-    if (listed(later, m->key)) {
+    if (take_listed(known, m->key)) continue;
+    if (take_listed(later, m->key)) {
       problems_add(problems, m->key_line, m->key_column, "'%s' in %s is not supported yet, expected it to be left out",
                    m->key, what);
-    } else if (near != NULL) {
-      problems_add(problems, m->key_line, m->key_column, "unknown key '%.60s' in %s, expected '%s'?", m->key, what,
-                   near);
     } else {
-      struct strbuf all;
-      strbuf_init(&all, 512);
-      for (size_t i = 0; known[i] != NULL; i++) strbuf_printf(&all, "%s%s", i > 0 ? ", " : "", known[i]);
-      problems_add(problems, m->key_line, m->key_column, "unknown key '%.60s' in %s, expected one of: %s", m->key, what,
-                   strbuf_text(&all));
-      strbuf_fini(&all);
+      take_unknown_key(problems, m, what, known);
     }
   }
   return true;
@@ -136,6 +143,16 @@ bool take_env_name(struct problems *problems, const struct yaml_node *node, cons
   return true;
 }
 
+bool take_warehouse(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret) {
+  const char *name;
+  if (!take_env_name(problems, node, what, &name)) return false;
+  if (strncmp(name, "ORCH_", 5) == 0 || strncmp(name, "PG", 2) == 0) {
+    return wrong(problems, node, what, "a variable of its own, as in WAREHOUSE_URL: ORCH_ and PG are the server's");
+  }
+  *ret = name;
+  return true;
+}
+
 bool take_bool(struct problems *problems, const struct yaml_node *node, const char *what, bool *ret) {
   if (node == NULL) return false;
   bool yes = node->kind == YAML_TREE_SCALAR && node->plain && strcmp(node->text, "true") == 0;
@@ -211,6 +228,17 @@ bool take_real(struct problems *problems, const struct yaml_node *node, const ch
   return true;
 }
 
+const char *take_count(const struct yaml_node *node, int64_t min, int64_t max, int64_t *ret) {
+  if (node->kind != YAML_TREE_SCALAR) return NULL;
+  size_t digits = strspn(node->text, "0123456789");
+  if (digits == 0 || digits > 12) return NULL;
+  int64_t value = strtoll(node->text, NULL, 10);
+  if (value < min || value > max) return NULL;
+  *ret = value;
+  const char *words = node->text + digits;
+  return words + strspn(words, " ");
+}
+
 bool take_duration(struct problems *problems, const struct yaml_node *node, const char *what, int64_t min_ms,
                    int64_t max_ms, int64_t *ret_ms) {
   if (node == NULL) return false;
@@ -260,14 +288,16 @@ bool take_size(struct problems *problems, const struct yaml_node *node, const ch
 bool take_choice(struct problems *problems, const struct yaml_node *node, const char *what, const char *const *choices,
                  const char *const *later, const char **ret) {
   if (node == NULL) return false;
-  if (node->kind == YAML_TREE_SCALAR && listed(choices, node->text)) {
+  if (node->kind == YAML_TREE_SCALAR && take_listed(choices, node->text)) {
     *ret = node->text;
     return true;
   }
   struct strbuf all;
   strbuf_init(&all, 256);
-  for (size_t i = 0; choices[i] != NULL; i++) strbuf_printf(&all, "%s%s", i > 0 ? " or " : "", choices[i]);
-  if (node->kind == YAML_TREE_SCALAR && listed(later, node->text)) {
+  for (size_t i = 0; choices[i] != NULL; i++) {
+    strbuf_printf(&all, "%s%s", i == 0 ? "" : choices[i + 1] == NULL ? " or " : ", ", choices[i]);
+  }
+  if (node->kind == YAML_TREE_SCALAR && take_listed(later, node->text)) {
     problems_add(problems, node->line, node->column, "%s is '%s', which is not supported yet, expected %s", what,
                  node->text, strbuf_text(&all));
   } else {

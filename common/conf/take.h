@@ -19,6 +19,11 @@
  * key is a problem, with the nearest known one. False when it is no map. */
 bool take_map(struct problems *problems, const struct yaml_node *node, const char *what, const char *const *known,
               const char *const *later);
+/* Says that the key of this member of `what` is none of `known`, with the nearest one. */
+void take_unknown_key(struct problems *problems, const struct yaml_node *member, const char *what,
+                      const char *const *known);
+/* Is the word in the list (ends with NULL; may be NULL itself)? */
+bool take_listed(const char *const *words, const char *word);
 /* Is it a list of at least `min` and at most `max` items? */
 bool take_list(struct problems *problems, const struct yaml_node *node, const char *what, size_t min, size_t max);
 /* The member, or a problem at the map that it is missing. */
@@ -33,11 +38,16 @@ bool take_name(struct problems *problems, const struct yaml_node *node, const ch
 bool take_person(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
 /* [A-Z][A-Z0-9_]* of an environment variable. */
 bool take_env_name(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
+/* As take_env_name(), for the address of a warehouse: the server's own variables (ORCH_…, PG…) are refused. */
+bool take_warehouse(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
 bool take_bool(struct problems *problems, const struct yaml_node *node, const char *what, bool *ret);
 bool take_int(struct problems *problems, const struct yaml_node *node, const char *what, int64_t min, int64_t max,
               int64_t *ret);
 bool take_real(struct problems *problems, const struct yaml_node *node, const char *what, double min, double max,
                double *ret);
+/* "500 rows", "3 per week": the number from `min` to `max`, and the words after it, which are returned. NULL when it is
+ * something else; nothing is said. */
+const char *take_count(const struct yaml_node *node, int64_t min, int64_t max, int64_t *ret);
 bool take_duration(struct problems *problems, const struct yaml_node *node, const char *what, int64_t min_ms,
                    int64_t max_ms, int64_t *ret_ms);
 bool take_size(struct problems *problems, const struct yaml_node *node, const char *what, int64_t min, int64_t max,

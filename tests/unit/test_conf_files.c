@@ -80,7 +80,7 @@ static unsigned check_folder(const char *name, bool server, bool good) {
     if (dot == NULL || strcmp(dot, ".yaml") != 0) continue;
     char path[600];
     snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-    check_sample(path, entry->d_name, NULL, server || strcmp(entry->d_name, "server.yaml") == 0, good);
+    check_sample(path, entry->d_name, NULL, server || strncmp(entry->d_name, "server", 6) == 0, good);
     count++;
   }
   closedir(dir);
@@ -94,7 +94,7 @@ static void test_bad_servers(void **state) {
   assert_in_range(check_folder("bad-server", true, false), 4, 1000);
 }
 static void test_good(void **state) {
-  assert_int_equal(check_folder("good", false, true), 3);
+  assert_in_range(check_folder("good", false, true), 5, 1000);
 }
 
 static void test_files_beside(void **state) {
