@@ -1,5 +1,6 @@
 #include "stats/sketch.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -127,30 +128,90 @@ static void block_bins(const struct sketch_grid *grid, const double *values, siz
     for (size_t i = 0; i < n; i++) ret_bins[i] += grid->edges[ret_bins[i]] < values[i];
 }
 
-/* Finite values only. Moments of the block in two passes over it, then merged. */
-static void add_block(struct sketch *s, const double *values, size_t n) {
+/* The cell of a value: never decreasing in the value, whatever is rounded on the way. So edges in lower cells lie below
+ * the value and edges in higher cells above it, and only those in its own cell are left to be looked at. */
+static inline int32_t index_cell(const struct sketch_index *index, double value) {
+  double at = (value - index->low) * index->scale;
+  at = at > 0 ? at : 0;
+  return (int32_t)(at < SKETCH_INDEX_CELLS - 1 ? at : SKETCH_INDEX_CELLS - 1);
+}
+
+void sketch_index_init(struct sketch_index *index, const struct sketch_grid *grid) {
+  *index = (struct sketch_index){0};
+  uint32_t n = grid->n_edges, in_cell[SKETCH_INDEX_CELLS] = {0}, most = 0, below = 0;
+  for (size_t i = 0; i < ARRAY_LEN(index->edges); i++) index->edges[i] = i < n ? grid->edges[i] : INFINITY;
+  if (n > 0) index->low = grid->edges[0];
+  double width = n > 0 ? grid->edges[n - 1] - index->low : 0;
+  index->scale = width > 0 ? (SKETCH_INDEX_CELLS - 2) / width : 0;
+  if (index->scale > DBL_MAX) index->scale = 0; /* one cell for all: a plain binary search */
+  for (uint32_t i = 0; i < n; i++) in_cell[index_cell(index, grid->edges[i])]++;
+  for (size_t i = 0; i < SKETCH_INDEX_CELLS; i++) {
+    index->first[i] = (uint8_t)below;
+    below += in_cell[i];
+    most = in_cell[i] > most ? in_cell[i] : most;
+  }
+  while (((uint32_t)1 << index->steps) - 1 < most) index->steps++;
+}
+
+static void index_bins(const struct sketch_index *index, const double *values, size_t n, uint32_t *ret_bins) {
+  for (size_t i = 0; i < n; i++) ret_bins[i] = index->first[index_cell(index, values[i])];
+  for (unsigned step = index->steps; step-- > 0;) {
+    uint32_t half = (uint32_t)1 << step;
+    for (size_t i = 0; i < n; i++) ret_bins[i] += half & -(uint32_t)(index->edges[ret_bins[i] + half - 1] < values[i]);
+  }
+}
+
+#define LANES 4 /* sums that do not wait for each other */
+
+/* The moments of a block in two passes over it. */
+static struct moments block_moments(const double *values, size_t n) {
+  double total[LANES] = {0}, squares[LANES] = {0}, min[LANES], max[LANES];
+  size_t whole = n - n % LANES;
+  for (size_t j = 0; j < LANES; j++) min[j] = max[j] = values[0];
+  for (size_t i = 0; i < whole; i += LANES)
+    for (size_t j = 0; j < LANES; j++) {
+      double value = values[i + j];
+      total[j] += value;
+      min[j] = value < min[j] ? value : min[j];
+      max[j] = value > max[j] ? value : max[j];
+    }
+  for (size_t i = whole; i < n; i++) {
+    total[0] += values[i];
+    min[0] = fmin(min[0], values[i]);
+    max[0] = fmax(max[0], values[i]);
+  }
+  double mean = ((total[0] + total[1]) + (total[2] + total[3])) / (double)n;
+  for (size_t i = 0; i < whole; i += LANES)
+    for (size_t j = 0; j < LANES; j++) {
+      double off = values[i + j] - mean;
+      squares[j] += off * off;
+    }
+  for (size_t i = whole; i < n; i++) squares[0] += (values[i] - mean) * (values[i] - mean);
+  return (struct moments){.n = (double)n,
+                          .mean = mean,
+                          .m2 = (squares[0] + squares[1]) + (squares[2] + squares[3]),
+                          .min = fmin(fmin(min[0], min[1]), fmin(min[2], min[3])),
+                          .max = fmax(fmax(max[0], max[1]), fmax(max[2], max[3]))};
+}
+
+/* Finite values only. */
+static void add_block(struct sketch *s, const struct sketch_index *index, const double *values, size_t n) {
   uint32_t bins[BLOCK];
-  struct moments block = {.n = (double)n, .min = values[0], .max = values[0]};
-  double total = 0;
-  block_bins(&s->grid, values, n, bins);
+  if (index)
+    index_bins(index, values, n, bins);
+  else
+    block_bins(&s->grid, values, n, bins);
   for (size_t i = 0; i < n; i++) {
     s->count[bins[i]]++;
     s->sum[bins[i]] += values[i];
   }
-  for (size_t i = 0; i < n; i++) total += values[i];
-  block.mean = total / (double)n;
-  for (size_t i = 0; i < n; i++) {
-    double off = values[i] - block.mean;
-    block.m2 += off * off;
-    block.min = values[i] < block.min ? values[i] : block.min;
-    block.max = values[i] > block.max ? values[i] : block.max;
-  }
+  struct moments block = block_moments(values, n);
   merge_moments(s, &block);
   s->n += n;
   s->finite += n;
 }
 
-void sketch_add_many(struct sketch *s, const double *values, size_t n) {
+static void add_many(struct sketch *s, const struct sketch_index *index, const double *values, size_t n) {
   double block[BLOCK];
   size_t used = 0;
   for (size_t i = 0; i < n; i++) {
@@ -160,11 +221,19 @@ void sketch_add_many(struct sketch *s, const double *values, size_t n) {
     }
     block[used++] = values[i] + 0.0;
     if (used == BLOCK) {
-      add_block(s, block, used);
+      add_block(s, index, block, used);
       used = 0;
     }
   }
-  if (used) add_block(s, block, used);
+  if (used) add_block(s, index, block, used);
+}
+
+void sketch_add_many(struct sketch *s, const double *values, size_t n) {
+  add_many(s, NULL, values, n);
+}
+
+void sketch_add_indexed(struct sketch *s, const struct sketch_index *index, const double *values, size_t n) {
+  add_many(s, index, values, n);
 }
 
 void sketch_add_cell(struct sketch *s, struct cell cell) {

@@ -66,6 +66,18 @@ void sketch_add_cell(struct sketch *sketch, struct cell cell);
 /* Counts many values at several times the speed: the same counts, sums and moments up to rounding. */
 void sketch_add_many(struct sketch *sketch, const double *values, size_t n);
 
+/* A table that finds the bins of one grid in about a third of the time, for whoever counts millions of values on it. */
+#define SKETCH_INDEX_CELLS 1024
+struct sketch_index {
+  double low, scale;
+  unsigned steps;                         /* edges left to look at in the worst cell: at most 2^steps - 1 */
+  uint8_t first[SKETCH_INDEX_CELLS];      /* the lowest bin that a value of the cell can be in */
+  double edges[2 * SKETCH_EDGES_MAX + 2]; /* the grid's, then infinity */
+};
+void sketch_index_init(struct sketch_index *index, const struct sketch_grid *grid);
+/* sketch_add_many() with the index of the sketch's grid: the same counts, sums and moments. */
+void sketch_add_indexed(struct sketch *sketch, const struct sketch_index *index, const double *values, size_t n);
+
 /* Adds `from` to `into`: counts exactly, sums and moments up to the rounding of the additions (Chan, Golub, LeVeque
  * 1979 for the moments), whatever the order of merging. Refuses with ERR_INVALID when the grids differ and ERR_LIMIT
  * when a count would overflow; `into` is then unchanged. */

@@ -118,6 +118,40 @@ static void many_at_once(void **state) {
   mem_free(values);
 }
 
+/* The index only changes how bins are found: everything is the same to the last bit, on grids of every kind. */
+static void indexed_is_the_same(void **state) {
+  uint64_t random = seed_of_run();
+  struct sketch *plain = mem_alloc(sizeof *plain), *fast = mem_alloc(sizeof *fast);
+  double *values = mem_calloc(VALUES, sizeof *values), *sorted = mem_calloc(VALUES, sizeof *sorted);
+  static const size_t sizes[] = {0, 1, 2, 3, 40, VALUES};
+  for (size_t round = 0; round < 120; round++) {
+    size_t n = sizes[round % ARRAY_LEN(sizes)], n_sorted = 0;
+    int widest = (int)(test_random(&random) % 3) * 149; /* exponents: 0, or up to 10^+-149 or beyond the bound */
+    for (size_t i = 0; i < VALUES; i++) {
+      struct cell cell = random_cell(&random);
+      int exponent = widest ? (int)(test_random(&random) % (2 * (unsigned)widest)) - widest : 0;
+      values[i] = cell.kind == CELL_NUMBER ? cell.number * pow(10, exponent) : -0.0;
+      if (i < n && fabs(values[i]) <= SKETCH_ABS_MAX) sorted[n_sorted++] = values[i];
+    }
+    qsort(sorted, n_sorted, sizeof *sorted, drift_compare);
+    struct sketch_grid grid;
+    struct sketch_index index;
+    sketch_grid_init(&grid, sorted, n_sorted);
+    sketch_index_init(&index, &grid);
+    sketch_init(plain, &grid);
+    sketch_init(fast, &grid);
+    sketch_add_many(plain, values, VALUES);
+    sketch_add_indexed(fast, &index, values, VALUES);
+    sketch_add_many(plain, grid.edges, grid.n_edges); /* values on the edges themselves */
+    sketch_add_indexed(fast, &index, grid.edges, grid.n_edges);
+    assert_memory_equal(plain, fast, sizeof *fast);
+  }
+  mem_free(plain);
+  mem_free(fast);
+  mem_free(values);
+  mem_free(sorted);
+}
+
 static void merge_refuses(void **state) {
   double a[3] = {1, 2, 3}, b[3] = {1, 2, 4};
   struct sketch_grid ga, gb;
@@ -248,8 +282,9 @@ static void hostile_bytes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(merging_in_any_order), cmocka_unit_test(many_at_once),
-                                     cmocka_unit_test(merge_refuses),        cmocka_unit_test(quantiles_as_numpy),
-                                     cmocka_unit_test(bins_are_half_open),   cmocka_unit_test(odd_values),
-                                     cmocka_unit_test(binary_form),          cmocka_unit_test(hostile_bytes)};
+                                     cmocka_unit_test(indexed_is_the_same),  cmocka_unit_test(merge_refuses),
+                                     cmocka_unit_test(quantiles_as_numpy),   cmocka_unit_test(bins_are_half_open),
+                                     cmocka_unit_test(odd_values),           cmocka_unit_test(binary_form),
+                                     cmocka_unit_test(hostile_bytes)};
   return cmocka_run_group_tests_name("sketch", tests, NULL, NULL);
 }
