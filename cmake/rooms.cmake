@@ -20,6 +20,7 @@ foreach(room chat trigger rollout)
   orch_room(orch_${room} orchestrator/${room} NEEDS orch_io orch_conf orch_stats)
   target_include_directories(orch_${room} PUBLIC ${CMAKE_SOURCE_DIR}/orchestrator)
 endforeach()
+target_link_libraries(orch_trigger PUBLIC PkgConfig::YAJL PkgConfig::ZLIB)
 orch_room(orch_serve orchestrator/serve NEEDS orch_chat orch_trigger orch_rollout PkgConfig::MHD)
 
 orch_room(orch_worker worker NEEDS orch_io orch_conf orch_stats)

@@ -19,6 +19,23 @@ static size_t sequence(const unsigned char *at) {
   return len;
 }
 
+bool utf8_is_valid(const char *bytes, size_t len) {
+  const unsigned char *at = (const unsigned char *)bytes, *end = at + len;
+  while (at < end) {
+    uint64_t eight;
+    if (end - at >= 8 && (memcpy(&eight, at, 8), (eight & 0x8080808080808080u) == 0)) {
+      at += 8;
+      continue;
+    }
+    unsigned char last[4] = {0};
+    memcpy(last, at, end - at < 4 ? (size_t)(end - at) : 4);
+    size_t step = sequence(last);
+    if (step == 0) return false;
+    at += step;
+  }
+  return true;
+}
+
 /* A rule appends one sequence (len 1 to 4) in its escaped form. */
 typedef void escape_rule(struct strbuf *sb, const char *at, size_t len);
 

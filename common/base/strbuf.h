@@ -37,6 +37,9 @@ void strbuf_add_terminal(struct strbuf *sb, const char *text); /* control charac
 void strbuf_add_logfmt(struct strbuf *sb, const char *text);   /* quoted when it needs to be */
 void strbuf_add_url(struct strbuf *sb, const char *text);      /* percent-encoding of all but unreserved */
 
+/* True when all of it is well-formed UTF-8 (no overlong forms, no surrogates); NUL bytes are. */
+bool utf8_is_valid(const char *bytes, size_t len);
+
 static inline void strbuf_fini_p(struct strbuf *sb) {
   strbuf_fini(sb);
 }

@@ -68,18 +68,17 @@ static void reject(struct observe_batch *batch, uint64_t line, const struct err 
   error->text[len] = 0;
 }
 
-static void take_line(struct observe_batch *batch, uint64_t number, const char *line, size_t len) {
+static void take_line(struct observe_batch *batch, struct row_parser *parser, uint64_t number, const char *line,
+                      size_t len) {
   while (len && line[len - 1] == '\r') len--;
   bool blank = true;
   for (size_t i = 0; i < len && blank; i++) blank = line[i] == ' ' || line[i] == '\t';
   if (blank) return;
   struct err why = {0};
-  json_t *row = observe_row(line, len, &why);
-  if (!row) {
+  if (!row_parse(parser, line, len, &why)) {
     reject(batch, number, &why);
     return;
   }
-  json_decref(row);
   strbuf_add(&batch->accepted, line, len);
   strbuf_putc(&batch->accepted, '\n');
   batch->rows++;
@@ -92,12 +91,14 @@ bool observe_parse(struct observe_batch *batch, const char *body, size_t len, st
     return err_set(err, ERR_LIMIT, "a body of %zu bytes; at most %d are taken, send smaller batches", len,
                    OBSERVE_BODY_MAX);
   uint64_t number = 0;
+  struct row_parser *parser = row_parser_new(NULL, 0, NULL);
   for (const char *at = body, *end = body + len; at < end;) {
     const char *newline = memchr(at, '\n', (size_t)(end - at));
     const char *stop = newline ? newline : end;
-    take_line(batch, ++number, at, (size_t)(stop - at));
+    take_line(batch, parser, ++number, at, (size_t)(stop - at));
     at = newline ? newline + 1 : end;
   }
+  row_parser_free(parser);
   return true;
 }
 

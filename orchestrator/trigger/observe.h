@@ -12,12 +12,9 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "trigger/row.h"
 
 #define OBSERVE_BODY_MAX (8 * 1024 * 1024) /* bytes of one request's body */
-#define OBSERVE_LINE_MAX (64 * 1024)       /* bytes of one line */
-#define OBSERVE_COLUMNS_MAX 1024           /* keys of one row, nested ones included */
-#define OBSERVE_DEPTH_MAX 8                /* objects and arrays inside each other, the row itself is 1 */
-#define OBSERVE_NAME_MAX 128               /* bytes of a column's name */
 #define OBSERVE_ERRORS_MAX 100             /* rejected lines that are named; all are counted */
 
 struct observe_error {
