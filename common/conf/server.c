@@ -30,6 +30,8 @@ static const char *const event_patterns[] = {
     "signal.fault",
     "signal.fault_resolved",
     "signal.held",
+    "signal.alarm",
+    "signal.alarm_resolved",
     "hold.*",
     "hold.set",
     "hold.released",

@@ -20,6 +20,7 @@
 #define PRIVATE_MAX 2000
 #define COMMENT_MAX 3000
 #define SUBJECT_SIZE 81
+#define NAMES_MAX 10 /* of the pipelines of an incident */
 
 static const char *text_of(const json_t *object, const char *name) {
   return json_string_value(json_object_get(object, name));
@@ -244,6 +245,10 @@ static const char *notice_words(const char *type) {
                {"signal.fault", ":rotating_light: Data fault, no retraining: "},
                {"signal.fault_resolved", ":white_check_mark: Data fault is over: "},
                {"signal.held", ":pause_button: Signal held back: "},
+               {"signal.alarm", ":bell: Alarm: "},
+               {"signal.alarm_resolved", ":white_check_mark: Alarm is over: "},
+               {"incident.opened", ":rotating_light: Several models at once, retraining waits: "},
+               {"incident.closed", ":white_check_mark: Over: "},
                {"hold.set", ":pause_button: On hold: "},
                {"hold.released", ":arrow_forward: Released: "}};
   for (size_t i = 0; type != NULL && i < ARRAY_LEN(known); i++)
@@ -261,12 +266,44 @@ static void add_predecessor(struct strbuf *out, const json_t *data) {
   strbuf_printf(out, "@%lld", (long long)before);
 }
 
+/* What a notice is about: an incident spans pipelines, everything else is of one. */
+static void notice_subject(const json_t *data, char *out, size_t size) {
+  json_int_t incident = json_integer_value(json_object_get(data, "incident"));
+  if (incident > 0 && text_of(data, "pipeline") == NULL)
+    snprintf(out, size, "incident %lld", (long long)incident);
+  else
+    slack_evidence_subject(data, out, size);
+}
+
+/* Who is in it, and what to do while it is open. */
+static void add_incident(struct strbuf *out, const json_t *data) {
+  json_int_t incident = json_integer_value(json_object_get(data, "incident"));
+  const char *state = text_of(data, "state");
+  size_t i;
+  json_t *name;
+  if (incident <= 0 || json_array_size(json_object_get(data, "pipelines")) == 0) return;
+  strbuf_putc(out, '\n');
+  json_array_foreach(json_object_get(data, "pipelines"), i, name) {
+    if (i == NAMES_MAX) {
+      strbuf_printf(out, " and %zu more", json_array_size(json_object_get(data, "pipelines")) - i);
+      break;
+    }
+    strbuf_puts(out, i > 0 ? ", " : "");
+    slack_text_add(out, json_string_value(name), 63);
+  }
+  if (state == NULL || strcmp(state, "open") != 0) return;
+  strbuf_printf(out,
+                "\n`orch incident %lld` shows it; `orch incident release %lld --reason \"...\"` lets them retrain, ",
+                (long long)incident, (long long)incident);
+  strbuf_puts(out, "`dismiss` does not");
+}
+
 json_t *slack_out_notice(const char *channel, const char *thread_ts, const json_t *event) {
   const json_t *data = data_of(event);
   const char *type = text_of(event, "type"), *words = notice_words(type);
-  static const char *const sayings[] = {"reason", "title", "message", "error"};
+  static const char *const sayings[] = {"summary", "reason", "title", "message", "error"};
   char subject[SUBJECT_SIZE];
-  slack_evidence_subject(data, subject, sizeof subject);
+  notice_subject(data, subject, sizeof subject);
   CLEANUP(strbuf_fini_p) struct strbuf out;
   strbuf_init(&out, SLACK_TEXT_BUFFER_MAX);
   if (words != NULL) {
@@ -289,6 +326,7 @@ json_t *slack_out_notice(const char *channel, const char *thread_ts, const json_
     strbuf_putc(&out, '\n');
     slack_text_add(&out, said, 600);
   }
+  add_incident(&out, data);
   if (json_object_get(data, "failed") != NULL) {
     strbuf_putc(&out, '\n');
     slack_evidence_checks(data, &out);

@@ -39,8 +39,12 @@ static void print_table(struct cli *cli, const json_t *signals) {
 
 static bool build_filter(struct cli *cli, json_t *filter, struct err *err) {
   static const struct {
-    const char *option, *key, *words[8];
+    const char *option, *key, *words[12];
   } choices[] = {{"status", "status", {"firing", "resolved", NULL}},
+                 {"kind",
+                  "kind",
+                  {"drift", "prediction_drift", "performance", "estimate", "latency", "volume", "schedule",
+                   "data_fault", "alert", "manual", "external", NULL}},
                  {"outcome", "disposition", {"proposed", "folded", "held", "recorded", "resolved", NULL}}};
   if (cli->argc == 1) json_object_set_new(filter, "pipeline", json_string(cli->argv[0]));
   for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
@@ -98,6 +102,7 @@ static bool signals_run(struct cli *cli, struct err *err) {
 
 static const struct cli_option options[] = {
     {"status", 0, "WORD", "only firing or resolved ones"},
+    {"kind", 0, "WORD", "only of this kind, as in drift, performance or data_fault"},
     {"outcome", 0, "WORD", "only proposed, folded, held, recorded or resolved ones"},
     {"limit", 'n', "N", "at most so many, the newest first (50; up to 500)"},
     {0},
@@ -107,13 +112,15 @@ const struct cli_verb verb_signals = {
     .name = "signals",
     .group = CLI_GROUP_PROPOSAL,
     .summary = "List what fired, what came of it, and what was held back and why",
-    .usage = "signals [PIPELINE] [--status WORD] [--outcome WORD] [--limit N]",
-    .help = "A signal is one thing that fired: a drift monitor, a data fault, an alert, a\n"
-            "person's tool. Its outcome is one of\n"
+    .usage = "signals [PIPELINE] [--status WORD] [--kind WORD] [--outcome WORD] [--limit N]",
+    .help = "A signal is one thing that fired: a monitor, an alert, a schedule, a person's\n"
+            "tool. Its kind is one of drift, prediction_drift, performance, schedule, alert,\n"
+            "manual, external (these may propose a retraining), data_fault, volume, estimate\n"
+            "and latency (these tell people). Its outcome is one of\n"
             "  proposed  a retraining was proposed for it\n"
             "  folded    it joined the proposal that was open already\n"
             "  held      it waits, and the reason says for what: a hold, a cooldown, a\n"
-            "            budget, or broken data\n"
+            "            budget, broken data, or an incident of several pipelines\n"
             "  recorded  it is for people to look at; broken data never retrains\n"
             "--json prints the whole document, with each column's numbers in `detail`.",
     .examples = "orch signals housing\norch signals --status firing --outcome held\norch signals housing --json",

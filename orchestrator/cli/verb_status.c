@@ -98,6 +98,20 @@ static void draw_firing(struct cli *cli, const json_t *p) {
   }
 }
 
+/* Incidents wait for people too: for the owners of what fired together. */
+static void draw_incidents(struct cli *cli, const json_t *incidents) {
+  size_t i;
+  json_t *incident;
+  json_array_foreach(incidents, i, incident) {
+    const char *id = cli_member(cli, incident, "incident");
+    cli_printf("\n%s  waits for %s, %s\n", cli_paint(cli, CLI_BOLD, arena_printf(&cli->arena, "incident %s", id)),
+               cli_paint(cli, CLI_YELLOW, cli_join(cli, json_object_get(incident, "asks"))),
+               cli_ago(cli, text_of(incident, "opened_at")));
+    cli_printf("  %s; %s of their signals wait\n  look: orch incident %s\n", cli_member(cli, incident, "summary"),
+               cli_member(cli, incident, "waiting"), id);
+  }
+}
+
 static void draw_queue(struct cli *cli, const json_t *document) {
   const json_t *queue = json_object_get(document, "queue"), *outbox = json_object_get(document, "outbox");
   const json_t *workers = json_object_get(queue, "workers");
@@ -136,6 +150,7 @@ static bool draw(struct cli *cli, void *arg, bool *ret_done, struct err *err) {
     draw_gate(cli, json_object_get(p, "gate"));
     firing += json_array_size(json_object_get(p, "firing"));
   }
+  draw_incidents(cli, json_object_get(document, "incidents"));
   if (firing > 0) cli_heading(cli, "Firing");
   json_array_foreach(pipelines, i, p) draw_firing(cli, p);
   draw_queue(cli, document);
@@ -156,8 +171,8 @@ const struct cli_verb verb_status = {
     .summary = "Show on one screen what is live, what runs and what waits for whom",
     .usage = "status [--watch]",
     .help = "Each pipeline with its live version, what it does now and who must act; running\n"
-            "steps with their progress; firing signals and why they are held back; the\n"
-            "queue, the workers and the outbox.",
+            "steps with their progress; open incidents; firing signals and why they are held\n"
+            "back; the queue, the workers and the outbox.",
     .examples = "orch status\norch status --watch\norch status --json",
     .options = options,
     .run = status_run,

@@ -15,6 +15,8 @@
   V(check)                                                                                                             \
   V(observe)                                                                                                           \
   V(signals)                                                                                                           \
+  V(incidents)                                                                                                         \
+  V(incident)                                                                                                          \
   V(apply)                                                                                                             \
   V(pipelines)                                                                                                         \
   V(propose)                                                                                                           \

@@ -23,7 +23,7 @@ static const struct duty_kind kinds[] = {
     {"jobs_promote_due", "select to_jsonb(orch.jobs_promote_due($1))", 1000, true},
     {"jobs_recover", "select to_jsonb(orch.jobs_recover($1))", 5000, false},
     {"gates_expire", "select to_jsonb(orch.gates_expire($1))", 5000, false},
-    {"signals_reconsider", "select to_jsonb(orch.signals_reconsider($1))", 15000, false},
+    {"signals_reconsider", "select to_jsonb(orch.signals_reconsider($1))", 15000, true}, /* a release waits for it */
     {"housekeeping", "select orch.housekeeping()", 600000, false},
 };
 

@@ -48,6 +48,22 @@ static void on_cancel(struct http_request *req, void *ctx) {
   route_call(req, ctx, "select orch.proposal_cancel($1, $2, $3)", ARRAY_LEN(values), values);
 }
 
+static void answer_incident(struct http_request *req, void *ctx, const char *sql) {
+  int64_t id;
+  const char *reason;
+  if (!http_param_id(req, 0, &id) || !take_reason(req, &reason)) return;
+  struct db_value values[] = {db_i64(id), db_text(reason), db_text(req->principal.actor)};
+  route_call(req, ctx, sql, ARRAY_LEN(values), values);
+}
+
+static void on_incident_release(struct http_request *req, void *ctx) {
+  answer_incident(req, ctx, "select orch.incident_release($1, $2, $3)");
+}
+
+static void on_incident_dismiss(struct http_request *req, void *ctx) {
+  answer_incident(req, ctx, "select orch.incident_dismiss($1, $2, $3)");
+}
+
 static void on_hold(struct http_request *req, void *ctx) {
   const char *reason;
   if (!take_reason(req, &reason)) return;
@@ -140,6 +156,10 @@ const struct http_route routes_act[] = {
      "Stop a proposal and all it waits for"},
     {"POST", "/v1/pipelines/{p}/hold", "operate", ACT_BODY_MAX, on_hold, 0, "Nothing automatic on this pipeline"},
     {"POST", "/v1/pipelines/{p}/release", "operate", ACT_BODY_MAX, on_release, 0, "Lift a hold"},
+    {"POST", "/v1/incidents/{id}/release", "operate", ACT_BODY_MAX, on_incident_release, 0,
+     "Let what waits in an incident retrain"},
+    {"POST", "/v1/incidents/{id}/dismiss", "operate", ACT_BODY_MAX, on_incident_dismiss, 0,
+     "Retrain nothing for an incident"},
     {"POST", "/v1/gates/{id}/decisions", "decide", ACT_BODY_MAX, on_decide, 0,
      "Approve or reject what the digest names; the token's reviewer decides"},
     ROUTES_END,

@@ -32,8 +32,20 @@ static void on_proposals(struct http_request *req, void *ctx) {
 }
 
 static void on_signals(struct http_request *req, void *ctx) {
-  static const char *const names[] = {"pipeline", "disposition", "status", NULL};
+  static const char *const names[] = {"pipeline", "disposition", "status", "kind", NULL};
   call_filtered(req, ctx, "select orch.api_signals($1::jsonb)", names);
+}
+
+static void on_incidents(struct http_request *req, void *ctx) {
+  static const char *const names[] = {"pipeline", "state", NULL};
+  call_filtered(req, ctx, "select orch.api_incidents($1::jsonb)", names);
+}
+
+static void on_incident(struct http_request *req, void *ctx) {
+  int64_t id;
+  if (!http_param_id(req, 0, &id)) return;
+  struct db_value values[] = {db_i64(id)};
+  route_call(req, ctx, "select orch.api_incident($1)", ARRAY_LEN(values), values);
 }
 
 static void on_audit(struct http_request *req, void *ctx) {
@@ -97,7 +109,11 @@ const struct http_route routes_read[] = {
     {"GET", "/v1/versions/{p}", "read", 0, on_versions, 0, "The versions of a pipeline"},
     {"GET", "/v1/versions/{p}/{n}", "read", 0, on_version, 0, "One version"},
     {"GET", "/v1/versions/{p}/{n}/lineage", "read", 0, on_lineage, 0, "Where a version comes from and where it went"},
-    {"GET", "/v1/signals", "read", 0, on_signals, 0, "Signals; ?pipeline= ?status= ?disposition= ?limit= ?after="},
+    {"GET", "/v1/signals", "read", 0, on_signals, 0,
+     "Signals; ?pipeline= ?status= ?kind= ?disposition= ?limit= ?after="},
+    {"GET", "/v1/incidents", "read", 0, on_incidents, 0,
+     "Pipelines that fired together; ?pipeline= ?state= ?limit= ?after="},
+    {"GET", "/v1/incidents/{id}", "read", 0, on_incident, 0, "One incident with its signals and what came of each"},
     {"GET", "/v1/audit", "read", 0, on_audit, 0, "The audit trail; ?pipeline= ?limit= ?after="},
     {"GET", "/v1/outbox", "read", 0, on_outbox, 0, "What waits to be told, and dead letters; ?state= ?limit= ?after="},
     {"GET", "/v1/gates/{id}", "read", 0, on_gate, 0, "A gate with its policy, evidence and decisions"},

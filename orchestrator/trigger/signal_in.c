@@ -138,7 +138,7 @@ static bool known_keys_only(json_t *root, struct err *err) {
 }
 
 static bool fill_signal(struct signal_in *in, json_t *root, struct err *err) {
-  static const char *const kinds[] = {"external", "alert", "drift", "data_fault", NULL};
+  static const char *const kinds[] = {"external", "alert", "drift", "performance", "latency", "data_fault", NULL};
   static const char *const states[] = {"firing", "resolved", NULL};
   char words[SIGNAL_NAME_MAX + 40];
   const char *pipeline = member_text(root, "pipeline", 63, "", err);
@@ -151,7 +151,8 @@ static bool fill_signal(struct signal_in *in, json_t *root, struct err *err) {
                    "\"source\" must not start with \"monitor:\": that is how orch's own monitors sign");
   const char *kind = member_text(root, "kind", 20, "external", err);
   if (!kind) return false;
-  if (!one_of(kind, kinds)) return err_set(err, ERR_INVALID, "\"kind\" must be external, alert, drift or data_fault");
+  if (!one_of(kind, kinds))
+    return err_set(err, ERR_INVALID, "\"kind\" must be external, alert, drift, performance, latency or data_fault");
   const char *status = member_text(root, "status", 20, "firing", err);
   if (!status) return false;
   if (!one_of(status, states)) return err_set(err, ERR_INVALID, "\"status\" must be firing or resolved");

@@ -1,6 +1,8 @@
 -- What all other functions stand on: time, errors, the acting person, locks, events.
 --
--- Lock order, everywhere: the pipeline's row first (orch.pipeline_lock), then proposal, gate, deployment, job, outbox.
+-- Lock order, everywhere: the pipeline's row first (orch.pipeline_lock), then the cascade lock (orch.cascade_lock), then
+-- proposal, gate, deployment, job, outbox. Who needs several pipelines locks them all before the first signal is taken,
+-- in the order of their ids, or takes with SKIP LOCKED what is free.
 
 -- Functions of one file call those of later files; bodies are checked when they first run, and by the tests.
 SET LOCAL check_function_bodies = off;
@@ -156,7 +158,8 @@ BEGIN
   INSERT INTO orch.event (type, pipeline_id, gate_id, data, at)
     VALUES (p_type, p_pipeline_id, p_gate_id, p_data, v_now) RETURNING id INTO v_event;
   IF v_config #> '{chat,slack,channel}' IS NOT NULL
-     AND orch.event_matches(p_type, '["gate.*", "deployment.*", "signal.fault", "proposal.blocked", "proposal.failed"]') THEN
+     AND orch.event_matches(p_type, '["gate.*", "deployment.*", "signal.fault", "signal.alarm", "incident.*", "proposal.blocked",
+       "proposal.failed"]') THEN
     INSERT INTO orch.outbox (event_id, message_id, channel, endpoint, ordering_key, due_at, created_at)
       VALUES (v_event, 'msg_' || v_event || '_slack', 'slack', v_config #> '{chat,slack}', 'slack:' || v_key, v_now, v_now);
   END IF;

@@ -50,7 +50,7 @@ BEGIN
     IF v_delta IS NULL THEN RETURN NULL; END IF;
   END IF;
   PERFORM orch.audit_add(CASE TG_ARGV[0] WHEN '' THEN 0 ELSE coalesce((v_row ->> TG_ARGV[0])::bigint, 0) END,
-    lower(TG_OP), TG_TABLE_NAME, coalesce(v_row ->> 'id', v_row ->> 'digest', v_row ->> 'proposal_id', '-'), v_delta);
+    lower(TG_OP), TG_TABLE_NAME, coalesce(v_row ->> 'id', v_row ->> 'digest', v_row ->> 'incident_id', v_row ->> 'proposal_id', '-'), v_delta);
   RETURN NULL;
 END $$;
 
@@ -98,6 +98,11 @@ CREATE OR REPLACE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON orch.live_pe
 CREATE OR REPLACE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON orch.hold
   FOR EACH ROW EXECUTE FUNCTION orch.audit_row('pipeline_id', '');
 CREATE OR REPLACE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON orch.artifact
+  FOR EACH ROW EXECUTE FUNCTION orch.audit_row('', '');
+-- Incidents span pipelines: they stand in the server's chain.
+CREATE OR REPLACE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON orch.incident
+  FOR EACH ROW EXECUTE FUNCTION orch.audit_row('', '');
+CREATE OR REPLACE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON orch.incident_member
   FOR EACH ROW EXECUTE FUNCTION orch.audit_row('', '');
 
 -- Walks the chains and reports the first break of each: {"ok", "rows", "chains", "broken": [{scope, seq, what}]}.

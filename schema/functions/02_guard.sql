@@ -19,6 +19,8 @@ CREATE OR REPLACE TRIGGER guard_1_arrow BEFORE INSERT OR UPDATE OF state ON orch
   FOR EACH ROW EXECUTE FUNCTION orch.guard_arrow();
 CREATE OR REPLACE TRIGGER guard_1_arrow BEFORE INSERT OR UPDATE OF state ON orch.deployment
   FOR EACH ROW EXECUTE FUNCTION orch.guard_arrow();
+CREATE OR REPLACE TRIGGER guard_1_arrow BEFORE INSERT OR UPDATE OF state ON orch.incident
+  FOR EACH ROW EXECUTE FUNCTION orch.guard_arrow();
 
 -- ---------------------------------------------------------------- what never changes
 
@@ -36,13 +38,14 @@ BEGIN
     EXECUTE format('CREATE OR REPLACE TRIGGER guard_append_only BEFORE UPDATE OR DELETE ON orch.%I
                     FOR EACH ROW EXECUTE FUNCTION orch.guard_append_only()', t);
   END LOOP;
-  FOREACH t IN ARRAY ARRAY['pipeline', 'version', 'proposal', 'gate', 'deployment', 'live_period', 'hold', 'artifact'] LOOP
+  FOREACH t IN ARRAY ARRAY['pipeline', 'version', 'proposal', 'gate', 'deployment', 'live_period', 'hold', 'artifact',
+                           'incident', 'incident_member'] LOOP
     EXECUTE format('CREATE OR REPLACE TRIGGER guard_no_delete BEFORE DELETE ON orch.%I
                     FOR EACH ROW EXECUTE FUNCTION orch.guard_append_only()', t);
   END LOOP;
   FOREACH t IN ARRAY ARRAY['revision', 'server_config', 'snapshot', 'evaluation', 'decision', 'refusal', 'event', 'audit',
       'arrow', 'proposal_proposer', 'monitor_window', 'pipeline', 'version', 'proposal', 'gate', 'deployment',
-      'live_period', 'hold', 'artifact', 'audit_head', 'signal', 'reviewer', 'token'] LOOP
+      'live_period', 'hold', 'artifact', 'audit_head', 'signal', 'reviewer', 'token', 'incident', 'incident_member'] LOOP
     EXECUTE format('CREATE OR REPLACE TRIGGER guard_no_truncate BEFORE TRUNCATE ON orch.%I
                     FOR EACH STATEMENT EXECUTE FUNCTION orch.guard_append_only()', t);
   END LOOP;
@@ -72,6 +75,20 @@ CREATE OR REPLACE TRIGGER guard_2_frozen BEFORE UPDATE ON orch.hold FOR EACH ROW
   EXECUTE FUNCTION orch.guard_frozen('released_at,released_by,release_reason');
 CREATE OR REPLACE TRIGGER guard_2_frozen BEFORE UPDATE ON orch.token FOR EACH ROW
   EXECUTE FUNCTION orch.guard_frozen('revoked_at');
+CREATE OR REPLACE TRIGGER guard_2_frozen BEFORE UPDATE ON orch.incident FOR EACH ROW
+  EXECUTE FUNCTION orch.guard_frozen('state,closed_at,closed_by,close_reason');
+CREATE OR REPLACE TRIGGER guard_2_frozen BEFORE UPDATE ON orch.incident_member FOR EACH ROW
+  EXECUTE FUNCTION orch.guard_frozen('proposal_id');
+
+-- A closed incident is a decision that was made; it stays as it was.
+CREATE OR REPLACE FUNCTION orch.guard_incident() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF OLD.state <> 'open' THEN
+    PERFORM orch.fail('OR002', format('incident %s is %s; a closed incident never changes', OLD.id, OLD.state));
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER guard_3_incident BEFORE UPDATE ON orch.incident FOR EACH ROW EXECUTE FUNCTION orch.guard_incident();
 
 -- ---------------------------------------------------------------- I2 and I3: gates and decisions
 

@@ -1,4 +1,20 @@
--- Signals in: de-duplicated, counted, resolved, and folded into proposals or held back with a reason.
+-- Signals in: de-duplicated, counted, resolved, and folded into proposals, held back with a reason or told to people.
+
+-- What a signal that never asks for a retraining by itself leads to, in words.
+CREATE OR REPLACE FUNCTION orch.signal_tell_words(p_kind text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN CASE p_kind
+    WHEN 'data_fault' THEN 'broken data is reported to people and never retrains'
+    WHEN 'volume' THEN 'missing rows are reported to people and never retrain'
+    WHEN 'estimate' THEN 'an estimate is reported to people and never retrains by itself'
+    WHEN 'latency' THEN 'a slow model is reported to people; retraining seldom makes it faster'
+    ELSE 'its monitor tells people and proposes nothing (then: tell)' END;
+END $$;
+
+-- Whether a kind speaks of the data or the model having moved: what cascades are made of.
+CREATE OR REPLACE FUNCTION orch.signal_is_drift(p_kind text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT p_kind IN ('drift', 'prediction_drift', 'performance')
+$$;
 
 -- Why nothing automatic may start now, or NULL: {"reason", "until"}. `until` null: a person or an event ends it.
 CREATE OR REPLACE FUNCTION orch.automatic_objection(p_pipeline_id bigint, p_spec jsonb) RETURNS jsonb
@@ -50,21 +66,31 @@ DECLARE
   v_open     bigint;
   v_objects  jsonb;
   v_proposal bigint;
+  v_incident bigint;
+  v_why      text;
 BEGIN
   SELECT * INTO STRICT s FROM orch.signal WHERE id = p_signal_id FOR UPDATE;
-  IF s.kind = 'data_fault' THEN
-    UPDATE orch.signal SET disposition = 'recorded', reconsider_at = NULL,
-      held_reason = 'broken data is reported to people and never retrains' WHERE id = s.id;
-    RETURN jsonb_build_object('disposition', 'recorded', 'proposal', NULL,
-      'reason', 'broken data is reported to people and never retrains');
+  -- From here on signals of other pipelines see this one, or this one sees them.
+  IF orch.signal_is_drift(s.kind) THEN PERFORM orch.cascade_lock(); END IF;
+  IF s.tell THEN
+    UPDATE orch.signal SET disposition = 'recorded', reconsider_at = NULL, held_reason = orch.signal_tell_words(s.kind)
+      WHERE id = s.id;
+    RETURN jsonb_build_object('disposition', 'recorded', 'proposal', NULL, 'reason', orch.signal_tell_words(s.kind));
   END IF;
   SELECT id INTO v_open FROM orch.proposal WHERE pipeline_id = p_pipeline.id
     AND state IN ('proposed', 'training', 'evaluating', 'awaiting_approval', 'rolling_out') ORDER BY id DESC LIMIT 1;
   IF v_open IS NOT NULL THEN
     UPDATE orch.signal SET disposition = 'folded', proposal_id = v_open, held_reason = NULL, reconsider_at = NULL WHERE id = s.id;
     PERFORM orch.proposers_add(v_open, s.title);
+    PERFORM orch.incident_join(s.id, false);
+    PERFORM orch.signal_answered(s);
     RETURN jsonb_build_object('disposition', 'folded', 'proposal', v_open,
       'reason', format('proposal %s is open for this pipeline', v_open));
+  END IF;
+  v_why := orch.incident_dismissal(s.id);
+  IF v_why IS NOT NULL THEN
+    UPDATE orch.signal SET disposition = 'recorded', reconsider_at = NULL, held_reason = v_why WHERE id = s.id;
+    RETURN jsonb_build_object('disposition', 'recorded', 'proposal', NULL, 'reason', v_why);
   END IF;
   IF v_spec IS NULL THEN
     v_objects := jsonb_build_object('reason', 'the pipeline has no revision');
@@ -74,19 +100,38 @@ BEGIN
   IF v_objects IS NOT NULL THEN
     UPDATE orch.signal SET disposition = 'held', held_reason = v_objects ->> 'reason',
       reconsider_at = (v_objects ->> 'until')::timestamptz WHERE id = s.id;
+    PERFORM orch.incident_join(s.id, false);
     RETURN jsonb_build_object('disposition', 'held', 'proposal', NULL, 'reason', v_objects ->> 'reason');
+  END IF;
+  v_incident := orch.incident_join(s.id, true);
+  IF v_incident IS NOT NULL THEN
+    UPDATE orch.signal SET disposition = 'held', reconsider_at = NULL, held_reason = format(
+        'waits in incident %s: %s; a person releases or dismisses it', v_incident, orch.incident_words(v_incident))
+      WHERE id = s.id RETURNING * INTO s;
+    RETURN jsonb_build_object('disposition', 'held', 'proposal', NULL, 'incident', v_incident, 'reason', s.held_reason);
   END IF;
   v_proposal := orch.proposal_open(p_pipeline, s.title, orch.actor(), s.as_of);
   PERFORM orch.proposers_add(v_proposal, s.title);
   UPDATE orch.signal SET disposition = 'proposed', proposal_id = v_proposal, held_reason = NULL, reconsider_at = NULL
     WHERE id = s.id;
+  UPDATE orch.incident_member SET proposal_id = v_proposal WHERE signal_id = s.id AND proposal_id IS NULL;
+  PERFORM orch.signal_answered(s);
   PERFORM orch.proposal_start(v_proposal);
   RETURN jsonb_build_object('disposition', 'proposed', 'proposal', v_proposal, 'reason', s.title);
 END $$;
 
--- Takes one signal. p_signal = {source, kind, fingerprint, episode?, status: firing|resolved, at?, title, detail?}.
+-- A schedule asks once: as soon as there is a proposal for it, it has been answered and fires no more.
+CREATE OR REPLACE FUNCTION orch.signal_answered(s orch.signal) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF s.kind = 'schedule' THEN
+    UPDATE orch.signal SET status = 'resolved', resolved_at = orch.clock() WHERE id = s.id;
+  END IF;
+END $$;
+
+-- Takes one signal. p_signal = {source, kind, fingerprint, episode?, status: firing|resolved, then?: propose|tell, at?,
+-- title, detail?}. Faults, missing rows and estimates are always told; latency is, unless it says propose.
 -- `at` is the newest data that the signal speaks of (default: now); a proposal's as_of comes from it.
--- -> {signal, disposition: proposed|folded|duplicate|held|recorded|resolved, proposal, reason}
+-- -> {signal, disposition: proposed|folded|duplicate|held|recorded|resolved, proposal, reason, incident?}
 CREATE OR REPLACE FUNCTION orch.signal_receive(p_pipeline text, p_signal jsonb, p_actor text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 BEGIN
@@ -104,14 +149,19 @@ DECLARE
   -- A sender whose clock runs ahead cannot ask for data of the future.
   v_as_of   timestamptz := least(coalesce(orch.take_time(p_signal ->> 'at', 'at'), v_now), v_now);
   v_title   text := left(p_signal ->> 'title', 1000);
+  v_kind    text := p_signal ->> 'kind';
+  v_then    text := p_signal ->> 'then';
+  v_tell    boolean := v_kind IN ('data_fault', 'volume', 'estimate') OR coalesce(v_then, '') = 'tell'
+                       OR (v_kind = 'latency' AND v_then IS DISTINCT FROM 'propose');
   s         orch.signal;
   v_id      bigint;
   v_answer  jsonb;
 BEGIN
   IF v_source IS NULL OR v_print IS NULL OR coalesce(v_title, '') = ''
      OR coalesce(p_signal ->> 'status', '') NOT IN ('firing', 'resolved')
-     OR coalesce(p_signal ->> 'kind', '') NOT IN ('drift', 'data_fault', 'alert', 'manual', 'external') THEN
-    PERFORM orch.fail('OR003', 'a signal needs source, kind, fingerprint, status (firing or resolved) and title');
+     OR coalesce(v_kind, '') NOT IN ('drift', 'prediction_drift', 'performance', 'estimate', 'latency', 'volume', 'schedule',
+          'data_fault', 'alert', 'manual', 'external') OR coalesce(v_then, 'tell') NOT IN ('propose', 'tell') THEN
+    PERFORM orch.fail('OR003', 'a signal needs source, kind, fingerprint, status (firing or resolved) and title; then is propose or tell');
   END IF;
   IF v_source = '' OR v_print = '' OR length(v_source) > 200 OR length(v_print) > 200 OR length(v_episode) > 200 THEN
     PERFORM orch.fail('OR007', 'source, fingerprint and episode of a signal have at most 200 characters, and the first two at least one');
@@ -133,8 +183,12 @@ BEGIN
   END IF;
   IF FOUND THEN
     IF v_episode = s.episode OR v_episode = '' THEN
-      UPDATE orch.signal SET count = count + 1, last_at = v_now, as_of = greatest(as_of, v_as_of), title = v_title,
+      UPDATE orch.signal SET count = count + 1, last_at = v_now, as_of = greatest(as_of, v_as_of), title = v_title, tell = v_tell,
         detail = coalesce(p_signal -> 'detail', '{}') WHERE id = s.id;
+      -- Its monitor has changed its mind about what should come of it.
+      IF s.tell <> v_tell AND s.disposition IN ('held', 'recorded') THEN
+        RETURN jsonb_build_object('signal', s.id) || orch.signal_route(p, s.id);
+      END IF;
       -- A held signal that is heard again after its reason has passed need not wait for the timer.
       IF s.disposition = 'held' AND orch.automatic_objection(p.id, orch.current_spec(p.id)) IS NULL THEN
         v_answer := orch.signal_route(p, s.id);
@@ -155,14 +209,15 @@ BEGIN
     RETURN jsonb_build_object('signal', NULL, 'disposition', 'duplicate', 'proposal', NULL,
       'reason', 'this episode was resolved already');
   END IF;
-  INSERT INTO orch.signal (pipeline_id, source, kind, fingerprint, episode, status, title, detail, first_at, last_at, as_of, disposition)
-    VALUES (p.id, v_source, p_signal ->> 'kind', v_print, v_episode, 'firing', v_title,
-            coalesce(p_signal -> 'detail', '{}'), v_now, v_now, v_as_of, 'recorded')
+  INSERT INTO orch.signal (pipeline_id, source, kind, fingerprint, episode, status, title, detail, tell, first_at, last_at, as_of, disposition)
+    VALUES (p.id, v_source, v_kind, v_print, v_episode, 'firing', v_title,
+            coalesce(p_signal -> 'detail', '{}'), v_tell, v_now, v_now, v_as_of, 'recorded')
     RETURNING id INTO v_id;
   v_answer := orch.signal_route(p, v_id);
-  IF p_signal ->> 'kind' = 'data_fault' THEN
-    PERFORM orch.emit('signal.fault', p.id, NULL, jsonb_build_object('pipeline', p.name, 'signal', v_id, 'title', v_title,
-      'detail', coalesce(p_signal -> 'detail', '{}')));
+  IF v_tell THEN
+    PERFORM orch.emit(CASE v_kind WHEN 'data_fault' THEN 'signal.fault' ELSE 'signal.alarm' END, p.id, NULL,
+      jsonb_build_object('pipeline', p.name, 'signal', v_id, 'kind', v_kind, 'source', v_source, 'title', v_title,
+        'detail', coalesce(p_signal -> 'detail', '{}')));
   ELSIF v_answer ->> 'disposition' = 'held' THEN
     PERFORM orch.emit('signal.held', p.id, NULL, jsonb_build_object('pipeline', p.name, 'signal', v_id, 'title', v_title,
       'reason', v_answer ->> 'reason'));
@@ -177,8 +232,10 @@ BEGIN
   UPDATE orch.signal SET status = 'resolved', resolved_at = v_now, last_at = v_now, reconsider_at = NULL WHERE id = s.id;
   IF s.kind = 'data_fault' THEN
     UPDATE orch.signal SET reconsider_at = v_now WHERE pipeline_id = p.id AND status = 'firing' AND disposition = 'held';
-    PERFORM orch.emit('signal.fault_resolved', p.id, NULL, jsonb_strip_nulls(jsonb_build_object('pipeline', p.name, 'signal', s.id,
-      'title', s.title, 'why', p_why)));
+  END IF;
+  IF s.tell THEN
+    PERFORM orch.emit(CASE s.kind WHEN 'data_fault' THEN 'signal.fault_resolved' ELSE 'signal.alarm_resolved' END, p.id, NULL,
+      jsonb_strip_nulls(jsonb_build_object('pipeline', p.name, 'signal', s.id, 'kind', s.kind, 'title', s.title, 'why', p_why)));
   END IF;
 END $$;
 

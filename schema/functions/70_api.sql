@@ -53,7 +53,8 @@ CREATE OR REPLACE FUNCTION orch.doc_signal(s orch.signal) RETURNS jsonb LANGUAGE
     'kind', s.kind, 'fingerprint', s.fingerprint, 'status', s.status, 'title', s.title, 'detail', s.detail, 'count', s.count,
     'first_at', orch.rfc3339(s.first_at), 'last_at', orch.rfc3339(s.last_at), 'as_of', orch.rfc3339(s.as_of),
     'resolved_at', orch.rfc3339(s.resolved_at), 'disposition', s.disposition, 'held_reason', s.held_reason,
-    'reconsider_at', orch.rfc3339(s.reconsider_at), 'proposal', s.proposal_id)
+    'reconsider_at', orch.rfc3339(s.reconsider_at), 'proposal', s.proposal_id, 'then', CASE WHEN s.tell THEN 'tell' ELSE 'propose' END,
+    'incident', s.incident_id)
 $$;
 CREATE OR REPLACE FUNCTION orch.doc_steps(p_proposal_id bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object('step', s.step, 'subject', nullif(s.subject, ''), 'role', s.role, 'needs', to_jsonb(s.needs),
@@ -111,6 +112,8 @@ CREATE OR REPLACE FUNCTION orch.api_status() RETURNS jsonb LANGUAGE sql STABLE S
             FROM (SELECT * FROM orch.signal WHERE pipeline_id = p.id AND status = 'firing' ORDER BY id DESC LIMIT 20) s),
         'observations', (SELECT jsonb_build_object('rows', o.next_row, 'last_at', orch.rfc3339(o.last_at))
             FROM orch.observation_stream o WHERE o.pipeline_id = p.id AND o.stream = 'rows')) ORDER BY p.name), '[]') FROM orch.pipeline p),
+    'incidents', (SELECT coalesce(jsonb_agg(orch.doc_incident(i) - 'members' ORDER BY i.id), '[]')
+        FROM (SELECT * FROM orch.incident WHERE state = 'open' ORDER BY id LIMIT 50) i),
     'queue', orch.queue_status(),
     'outbox', jsonb_build_object('pending', (SELECT count(*) FROM orch.outbox WHERE state = 'pending'),
                                  'dead', (SELECT count(*) FROM orch.outbox WHERE state = 'dead')))
@@ -242,7 +245,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
   FROM orch.version_of(p_name, p_number) v JOIN orch.revision r ON r.id = v.revision_id
 $$;
 
--- p_filter: {pipeline?, status?, disposition?, limit?, after?}
+-- p_filter: {pipeline?, status?, disposition?, kind?, limit?, after?}
 CREATE OR REPLACE FUNCTION orch.api_signals(p_filter jsonb DEFAULT '{}') RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
@@ -251,12 +254,14 @@ DECLARE
   v_pipeline bigint := orch.page_pipeline(p_filter);
   v_status   text := orch.page_word(p_filter, 'status', ARRAY['firing', 'resolved']);
   v_becomes  text := orch.page_word(p_filter, 'disposition', ARRAY['proposed', 'folded', 'held', 'recorded', 'resolved']);
+  v_kind     text := orch.page_word(p_filter, 'kind', ARRAY['drift', 'prediction_drift', 'performance', 'estimate', 'latency', 'volume',
+    'schedule', 'data_fault', 'alert', 'manual', 'external']);
 BEGIN
   RETURN (
     WITH page AS (
       SELECT s FROM orch.signal s
       WHERE (v_pipeline IS NULL OR s.pipeline_id = v_pipeline) AND (v_status IS NULL OR s.status = v_status)
-        AND (v_becomes IS NULL OR s.disposition = v_becomes) AND s.id < v_after
+        AND (v_becomes IS NULL OR s.disposition = v_becomes) AND (v_kind IS NULL OR s.kind = v_kind) AND s.id < v_after
       ORDER BY s.id DESC LIMIT v_limit)
     SELECT jsonb_build_object('signals', coalesce(jsonb_agg(orch.doc_signal(s) ORDER BY (s).id DESC), '[]'),
       'next', CASE WHEN count(*) = v_limit THEN min((s).id) END) FROM page);
@@ -350,6 +355,7 @@ CREATE OR REPLACE FUNCTION orch.api_metrics() RETURNS jsonb LANGUAGE sql STABLE 
     'deployments_in_flight', (SELECT count(*) FROM orch.deployment WHERE state IN ('pending', 'stepping')),
     'holds', (SELECT count(*) FROM orch.hold WHERE released_at IS NULL),
     'signals_firing', (SELECT coalesce(jsonb_object_agg(kind, n), '{}') FROM (SELECT kind, count(*) AS n FROM orch.signal WHERE status = 'firing' GROUP BY kind) x),
+    'incidents_open', (SELECT count(*) FROM orch.incident WHERE state = 'open'),
     'signals_held', (SELECT count(*) FROM orch.signal WHERE status = 'firing' AND disposition = 'held'),
     'proposals', (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (SELECT state, count(*) AS n FROM orch.proposal GROUP BY state) x),
     'windows_due', (SELECT count(*) FROM orch.monitor WHERE active AND due_at <= orch.clock()),

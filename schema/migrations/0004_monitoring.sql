@@ -101,14 +101,16 @@ ALTER TABLE orch.signal
   DROP CONSTRAINT signal_kind_check,
   ADD CHECK (kind IN ('drift', 'prediction_drift', 'performance', 'estimate', 'latency', 'volume', 'schedule', 'data_fault',
     'alert', 'manual', 'external')),
-  ADD COLUMN incident_id bigint;
+  ADD COLUMN tell boolean NOT NULL DEFAULT false, -- people are told; it asks for no retraining
+  ADD COLUMN incident_id bigint;                  -- the one that it waits in, or has waited in last
+UPDATE orch.signal SET tell = true WHERE kind = 'data_fault';
 
 -- Several pipelines that share something fire together: one question to a person instead of many retrainings.
 CREATE TABLE orch.incident (
   id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   share        text NOT NULL CHECK (share IN ('owner', 'data', 'column')),
   value        text NOT NULL CHECK (length(value) BETWEEN 1 AND 200), -- the owner, the data source or the column they share
-  state        text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'released', 'dismissed')),
+  state        text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'released', 'dismissed', 'resolved')),
   rule         jsonb NOT NULL,              -- the numbers in force when it opened
   opened_at    timestamptz NOT NULL,
   closed_at    timestamptz,
@@ -126,10 +128,13 @@ CREATE TABLE orch.incident_member (
   PRIMARY KEY (incident_id, signal_id)
 );
 CREATE INDEX incident_member_pipeline ON orch.incident_member (pipeline_id);
+CREATE INDEX incident_member_signal ON orch.incident_member (signal_id);
 ALTER TABLE orch.signal ADD FOREIGN KEY (incident_id) REFERENCES orch.incident;
 CREATE INDEX signal_by_incident ON orch.signal (incident_id) WHERE incident_id IS NOT NULL;
 -- What fires together: looked at by every new signal.
 CREATE INDEX signal_recent ON orch.signal (first_at) WHERE status = 'firing';
+INSERT INTO orch.arrow (object, source, target) VALUES
+  ('incident', '', 'open'), ('incident', 'open', 'released'), ('incident', 'open', 'dismissed'), ('incident', 'open', 'resolved');
 
 -- ---------------------------------------------------------------- pages
 

@@ -1,7 +1,7 @@
 -- Signals: de-duplicated, folded, held back with a reason, looked at again.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(33);
+SELECT plan(49);
 SELECT test.world();
 
 SELECT is(test.signal('drift') ->> 'disposition', 'proposed', 'drift proposes a retraining');
@@ -57,6 +57,32 @@ SELECT is(test.signal('alert', 'firing', 'e', '2026-01-01') ->> 'disposition', '
 SELECT test.signal('alert', 'resolved', 'e', '2026-01-01');
 SELECT is(test.signal('alert', 'firing', 'e', '2026-01-01') ->> 'disposition', 'duplicate', 'a late repeat after its end too');
 SELECT is(test.signal('alert', 'firing', 'e', '2026-01-02') ->> 'disposition', 'folded', 'a new episode is a new signal');
+
+SELECT orch.proposal_cancel(id, 'enough', 'user:test') FROM orch.proposal WHERE ended_at IS NULL;
+UPDATE orch.signal SET status = 'resolved' WHERE status = 'firing';
+SELECT test.pass('2 days');
+
+-- What only tells people.
+CREATE FUNCTION test.say(p_kind text, p_more jsonb DEFAULT '{}') RETURNS jsonb LANGUAGE sql AS $$
+  SELECT orch.signal_receive('housing', jsonb_build_object('source', 'monitor:m', 'kind', p_kind, 'fingerprint', 'm/' || p_kind, 'status', 'firing',
+    'title', p_kind) || p_more, 'monitor:m') $$;
+SELECT is(test.say(k) ->> 'disposition', 'recorded', k || ' never proposes by itself') FROM unnest('{volume,estimate,latency}'::text[]) k;
+SELECT is(test.say(k, '{"then": "propose"}') ->> 'disposition', 'duplicate', k || ' not even on request') FROM unnest('{volume,estimate}'::text[]) k;
+SELECT is(test.say('performance', '{"then": "tell"}') ->> 'disposition', 'recorded', 'what is told to tell, tells');
+SELECT is(string_agg(data ->> 'kind', ' ' ORDER BY id), 'volume estimate latency performance', 'people are told of each once') FROM orch.event WHERE type = 'signal.alarm';
+SELECT is(count(*), 4::bigint, 'in the chat') FROM orch.outbox o JOIN orch.event e ON e.id = o.event_id WHERE e.type = 'signal.alarm' AND channel = 'slack';
+SELECT is(test.say('volume', '{"status": "resolved"}') ->> 'disposition', 'resolved', 'an alarm ends');
+SELECT is((SELECT data ->> 'kind' FROM orch.event WHERE type = 'signal.alarm_resolved'), 'volume', 'and people are told that too');
+SELECT is(test.say('drift') ->> 'disposition', 'proposed', 'none of them holds drift back');
+SELECT orch.proposal_cancel(id, 'enough', 'user:test') FROM orch.proposal WHERE ended_at IS NULL;
+SELECT test.pass('2 days');
+SELECT is(test.say('performance') ->> 'disposition', 'proposed', 'a monitor that now proposes does, though it fired before');
+SELECT is(orch.api_signals('{"kind": "performance"}') #>> '{signals,0,then}', 'propose', 'which a list by kind shows');
+SELECT orch.proposal_cancel(id, 'enough', 'user:test') FROM orch.proposal WHERE ended_at IS NULL;
+SELECT test.pass('2 days');
+SELECT is(test.say('latency', '{"then": "propose", "episode": "2"}') ->> 'disposition', 'proposed', 'latency does when its monitor says so');
+SELECT throws_ok($$SELECT test.say('drift', '{"then": "sing"}')$$, 'OR003', NULL, 'a wish that is none is refused');
+SELECT throws_ok($$SELECT test.say('song')$$, 'OR003', NULL, 'and a kind that is none');
 
 SELECT throws_ok($$SELECT orch.signal_receive('housing', '{"source": "x"}', 'system:test')$$, 'OR003', NULL, 'half a signal is refused');
 SELECT throws_ok($$SELECT orch.signal_receive('nope', '{}', 'system:test')$$, 'OR001', NULL, 'an unknown pipeline is named as such');

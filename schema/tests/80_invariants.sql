@@ -1,7 +1,7 @@
 -- Each invariant against plain SQL by the owner of the tables.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(52);
+SELECT plan(53);
 SELECT test.world();
 SELECT test.live();
 SELECT test.live();
@@ -94,8 +94,8 @@ SELECT orch.gate_decide(:g, jsonb_build_object('verdict', 'reject', 'comment', '
 SELECT lives_ok($$UPDATE orch.artifact SET removed_at = now() WHERE digest = (SELECT artifact FROM orch.version WHERE number = 3)$$, 'I7 a rejected candidate may go');
 
 -- Every move that is not drawn is refused; final states are final.
-SELECT is((SELECT count(*) FROM (VALUES ('proposal'), ('gate'), ('deployment')) o(object),
-    LATERAL (SELECT DISTINCT target AS s FROM orch.arrow a WHERE a.object = o.object) x), 14 + 6 + 5::bigint, 'the states are those of the design');
+SELECT is((SELECT count(*) FROM (VALUES ('proposal'), ('gate'), ('deployment'), ('incident')) o(object),
+    LATERAL (SELECT DISTINCT target AS s FROM orch.arrow a WHERE a.object = o.object) x), 14 + 6 + 5 + 4::bigint, 'the states are those of the design');
 CREATE FUNCTION test.illegal(p_object text) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
   r       record;
@@ -121,5 +121,8 @@ BEGIN
 END $$;
 SELECT is(test.illegal('proposal'), 0, 'no undrawn move of a proposal');
 SELECT is(test.illegal('deployment'), 0, 'no undrawn move of a deployment');
+INSERT INTO orch.incident (share, value, state, rule, opened_at) VALUES ('owner', 'o', 'open', '{}', now());
+ALTER TABLE orch.incident DROP CONSTRAINT incident_check; -- in this test alone: it is the moves that are tried
+SELECT is(test.illegal('incident'), 0, 'no undrawn move of an incident');
 SELECT * FROM finish();
 ROLLBACK;
