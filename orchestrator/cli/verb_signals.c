@@ -1,4 +1,5 @@
 /* orch signals [PIPELINE] */
+#include "cli/cli_monitor.h"
 #include "cli/verbs.h"
 
 #include <stdlib.h>
@@ -84,6 +85,7 @@ static json_t *ask(struct cli *cli, struct db_sync *db, const json_t *filter, st
 }
 
 static bool signals_run(struct cli *cli, struct err *err) {
+  if (cli_flag(cli, "watch")) return signals_watch(cli, err);
   const char *url = NULL;
   json_t *filter = json_object(), *document = NULL;
   if (build_filter(cli, filter, err) && cli_database_url(cli, &url, err)) {
@@ -105,6 +107,7 @@ static const struct cli_option options[] = {
     {"kind", 0, "WORD", "only of this kind, as in drift, performance or data_fault"},
     {"outcome", 0, "WORD", "only proposed, folded, held, recorded or resolved ones"},
     {"limit", 'n', "N", "at most so many, the newest first (50; up to 500)"},
+    {"watch", 'w', NULL, "with PIPELINE: draw its monitors' numbers over time, until Ctrl-C"},
     {0},
 };
 
@@ -112,7 +115,7 @@ const struct cli_verb verb_signals = {
     .name = "signals",
     .group = CLI_GROUP_PROPOSAL,
     .summary = "List what fired, what came of it, and what was held back and why",
-    .usage = "signals [PIPELINE] [--status WORD] [--kind WORD] [--outcome WORD] [--limit N]",
+    .usage = "signals [PIPELINE] [--status WORD] [--kind WORD] [--outcome WORD] [--limit N] | signals PIPELINE --watch",
     .help = "A signal is one thing that fired: a monitor, an alert, a schedule, a person's\n"
             "tool. Its kind is one of drift, prediction_drift, performance, schedule, alert,\n"
             "manual, external (these may propose a retraining), data_fault, volume, estimate\n"
@@ -122,8 +125,14 @@ const struct cli_verb verb_signals = {
             "  held      it waits, and the reason says for what: a hold, a cooldown, a\n"
             "            budget, broken data, or an incident of several pipelines\n"
             "  recorded  it is for people to look at; broken data never retrains\n"
-            "--json prints the whole document, with each column's numbers in `detail`.",
-    .examples = "orch signals housing\norch signals --status firing --outcome held\norch signals housing --json",
+            "--json prints the whole document, with each column's numbers in `detail`.\n"
+            "\n"
+            "--watch draws one line for each monitor of PIPELINE: its last windows' values as\n"
+            "blocks, coloured by verdict, then the newest value and its bound, the verdict\n"
+            "and since when; below stands what fires. With --json it prints one document\n"
+            "{\"pipeline\", \"monitors\", \"signals\"} at the start and at each change.",
+    .examples = "orch signals housing\norch signals --status firing --outcome held\norch signals housing --json\n"
+                "orch signals housing --watch",
     .options = options,
     .max_args = 1,
     .run = signals_run,

@@ -48,6 +48,11 @@ static void on_incident(struct http_request *req, void *ctx) {
   route_call(req, ctx, "select orch.api_incident($1)", ARRAY_LEN(values), values);
 }
 
+static void on_monitors(struct http_request *req, void *ctx) {
+  static const char *const names[] = {"pipeline", "kind", "verdict", NULL};
+  call_filtered(req, ctx, "select orch.api_monitors($1::jsonb)", names);
+}
+
 static void on_audit(struct http_request *req, void *ctx) {
   static const char *const names[] = {"pipeline", NULL};
   call_filtered(req, ctx, "select orch.api_audit($1::jsonb)", names);
@@ -114,6 +119,8 @@ const struct http_route routes_read[] = {
     {"GET", "/v1/incidents", "read", 0, on_incidents, 0,
      "Pipelines that fired together; ?pipeline= ?state= ?limit= ?after="},
     {"GET", "/v1/incidents/{id}", "read", 0, on_incident, 0, "One incident with its signals and what came of each"},
+    {"GET", "/v1/monitors", "read", 0, on_monitors, 0,
+     "Monitors with their last window; ?pipeline= ?kind= ?verdict= ?limit= ?after="},
     {"GET", "/v1/audit", "read", 0, on_audit, 0, "The audit trail; ?pipeline= ?limit= ?after="},
     {"GET", "/v1/outbox", "read", 0, on_outbox, 0, "What waits to be told, and dead letters; ?state= ?limit= ?after="},
     {"GET", "/v1/gates/{id}", "read", 0, on_gate, 0, "A gate with its policy, evidence and decisions"},

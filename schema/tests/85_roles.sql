@@ -13,7 +13,7 @@ CREATE FUNCTION test.may_call(p_role text) RETURNS text[] LANGUAGE sql AS $$
   WHERE p.pronamespace = 'orch'::regnamespace AND has_function_privilege(p_role, p.oid, 'EXECUTE') $$;
 SELECT is(test.may_call('t_worker'), ARRAY['job_claim', 'job_exchange', 'job_finish', 'job_progress', 'job_release', 'worker_heartbeat',
   'worker_register', 'worker_resume', 'worker_stop'], 'a worker claims, reports, heartbeats and finishes: nothing else');
-SELECT is(test.may_call('t_reader'), ARRAY['api_audit', 'api_gate', 'api_history', 'api_incident', 'api_incidents', 'api_lineage', 'api_metrics', 'api_outbox', 'api_pipeline',
+SELECT is(test.may_call('t_reader'), ARRAY['api_audit', 'api_gate', 'api_history', 'api_incident', 'api_incidents', 'api_lineage', 'api_metrics', 'api_monitors', 'api_outbox', 'api_pipeline',
   'api_pipelines', 'api_proposal', 'api_proposals', 'api_reviewers', 'api_signals', 'api_status', 'api_tokens', 'api_version', 'api_versions',
   'audit_verify', 'migrations_applied', 'pipeline_live', 'queue_status'], 'a reader reads');
 SELECT is(ARRAY(SELECT unnest(test.may_call('t_operator')) EXCEPT SELECT unnest(test.may_call('t_reader')) ORDER BY 1), ARRAY['deployment_finish',

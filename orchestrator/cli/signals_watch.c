@@ -1,0 +1,176 @@
+/* orch signals PIPELINE --watch: one line a monitor, its values over time as a sparkline; below, what fires. */
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cli/cli_monitor.h"
+#include "conf/canonical.h"
+
+#define SPARK_MAX 60
+#define SPARK_MIN 8
+#define BESIDE_SPARK 62 /* columns of a line that its other parts take */
+
+struct watch {
+  bool drawn;
+  char seen[DIGEST_TEXT_SIZE]; /* off a terminal, or as JSON: what was shown last, so that only changes are */
+};
+
+static const char *text_of(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text != NULL ? text : "";
+}
+
+static size_t spark_width(const struct cli *cli, size_t name_width) {
+  struct winsize size;
+  size_t beside = BESIDE_SPARK + name_width;
+  if (!cli->terminal || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return SPARK_MAX;
+  if (size.ws_col < beside + SPARK_MIN) return SPARK_MIN;
+  return size.ws_col - beside < SPARK_MAX ? size.ws_col - beside : SPARK_MAX;
+}
+
+/* Since when the newest verdict has stood: the first window of the run of the same verdict. */
+static const char *since(struct cli *cli, const json_t *windows) {
+  const json_t *first = json_array_get(windows, 0);
+  const char *verdict = text_of(first, "verdict");
+  size_t i, run = 0;
+  json_t *window;
+  json_array_foreach(windows, i, window) {
+    if (strcmp(text_of(window, "verdict"), verdict) != 0) break;
+    first = window;
+    run++;
+  }
+  bool all = run == json_array_size(windows); /* it may be older than what is kept here */
+  return arena_printf(&cli->arena, "%zu window%s%s, since %s", run, run == 1 ? "" : "s",
+                      all && run > 1 ? " or more" : "",
+                      cli_ago(cli, json_string_value(json_object_get(first, "closed_at"))));
+}
+
+/* `width` columns of a text whose characters all take one; longer ones are kept. */
+static const char *padded(struct cli *cli, const char *text, int width) {
+  return arena_printf(&cli->arena, "%-*s", width, text);
+}
+
+static void draw_monitor(struct cli *cli, const json_t *m, int name_width, size_t width) {
+  const json_t *windows = json_object_get(m, "windows"), *last = json_array_get(windows, 0);
+  const json_t *newest = cli_monitor_newest(windows);
+  const char *verdict = text_of(last, "verdict");
+  cli_printf("  %s %s ", padded(cli, cli_member(cli, m, "monitor"), name_width),
+             padded(cli, cli_member(cli, json_object_get(m, "spec"), "kind"), 16));
+  if (last == NULL) {
+    const char *due = cli_ago(cli, json_string_value(json_object_get(m, "due_at")));
+    const char *none = json_object_get(json_object_get(m, "spec"), "window") != NULL ? "no window yet" : "nothing yet";
+    if (*due != '\0') none = arena_printf(&cli->arena, "%s, looks %s", none, due);
+    cli_printf("%s\n", cli_paint(cli, CLI_DIM, none));
+    return;
+  }
+  size_t count = json_array_size(windows) < width ? json_array_size(windows) : width;
+  const char *value = cli_monitor_number(cli, cli_monitor_value(newest, "value"));
+  const char *bound = cli_monitor_number(cli, cli_monitor_value(newest, "threshold"));
+  cli_printf("%s%*s %s %s  %s\n", cli_monitor_spark(cli, windows, cli_monitor_value(newest, "threshold"), width),
+             (int)(width - count), "", padded(cli, arena_printf(&cli->arena, "%s / %s", value, bound), 17),
+             cli_paint(cli, cli_verdict_color(verdict), padded(cli, cli_safe(cli, verdict), 12)), since(cli, windows));
+}
+
+static void draw_signals(struct cli *cli, const json_t *signals) {
+  size_t i;
+  json_t *s;
+  cli_heading(cli, json_array_size(signals) > 0 ? "Firing" : "Nothing fires.");
+  json_array_foreach(signals, i, s) {
+    const char *proposal = cli_member(cli, s, "proposal"), *reason = cli_member(cli, s, "held_reason");
+    bool fault = strcmp(text_of(s, "kind"), "data_fault") == 0;
+    cli_printf("  %s  %s, %s: %s", cli_paint(cli, fault ? CLI_RED : CLI_YELLOW, cli_member(cli, s, "kind")),
+               cli_ago(cli, json_string_value(json_object_get(s, "first_at"))), cli_member(cli, s, "disposition"),
+               cli_member(cli, s, "title"));
+    if (*proposal != '\0') cli_printf(" (#%s)", proposal);
+    if (*reason != '\0') cli_printf(" (%s)", reason);
+    cli_printf("\n");
+  }
+}
+
+static void draw_all(struct cli *cli, const json_t *document) {
+  const json_t *monitors = json_object_get(document, "monitors");
+  size_t i, name_width = 0;
+  json_t *m;
+  cli_printf("%s  %s\n\n", cli_paint(cli, CLI_BOLD, cli_member(cli, document, "pipeline")),
+             cli_paint(cli, CLI_DIM, "each block is a window: the newest at the right, then its value / the bound"));
+  json_array_foreach(monitors, i, m) {
+    size_t len = strlen(cli_member(cli, m, "monitor"));
+    if (len > name_width) name_width = len;
+  }
+  json_array_foreach(monitors, i, m) draw_monitor(cli, m, (int)name_width, spark_width(cli, name_width));
+  if (json_array_size(monitors) == 0) cli_printf("  It has no monitors.\n");
+  draw_signals(cli, json_object_get(document, "signals"));
+}
+
+/* What makes a draw worth repeating off a terminal: a window closed, a signal changed. */
+static bool is_news(struct cli *cli, struct watch *watch, const json_t *document) {
+  static const char *const keys[] = {"signal", "status", "count", "disposition", "proposal", "held_reason"};
+  char digest[DIGEST_TEXT_SIZE];
+  json_t *facts = json_array(), *item;
+  size_t i;
+  if (cli->terminal && !cli->json) {
+    json_decref(facts);
+    return true;
+  }
+  json_array_foreach(json_object_get(document, "monitors"), i, item) {
+    json_array_append(facts, json_object_get(item, "monitor"));
+    json_array_append(facts, json_object_get(json_array_get(json_object_get(item, "windows"), 0), "closed_at"));
+  }
+  json_array_foreach(json_object_get(document, "signals"), i, item) {
+    for (size_t k = 0; k < ARRAY_LEN(keys); k++) json_array_append(facts, json_object_get(item, keys[k]));
+  }
+  canonical_digest(facts, digest);
+  json_decref(facts);
+  bool news = !watch->drawn || strcmp(digest, watch->seen) != 0;
+  memcpy(watch->seen, digest, sizeof digest);
+  return news;
+}
+
+/* {"pipeline", "monitors": active ones as api_pipeline() gives them, "signals": what fires}; NULL after an error. */
+static json_t *ask(struct cli *cli, struct err *err) {
+  json_t *pipeline = NULL, *signals = NULL, *active = json_array(), *m;
+  size_t i;
+  struct db_value name = db_text(cli->argv[0]);
+  bool fine = cli_call(cli, "select orch.api_pipeline($1)", 1, &name, &pipeline, err) &&
+              cli_call(cli, "select orch.api_signals(jsonb_build_object('pipeline', $1::text, 'status', 'firing'))", 1,
+                       &name, &signals, err);
+  json_array_foreach(json_object_get(pipeline, "monitors"), i, m) {
+    if (json_is_true(json_object_get(m, "active"))) json_array_append(active, m);
+  }
+  json_t *document = fine ? json_pack("{s:O, s:O, s:O}", "pipeline", json_object_get(pipeline, "pipeline"), "monitors",
+                                      active, "signals", json_object_get(signals, "signals"))
+                          : NULL;
+  json_decref(active);
+  json_decref(pipeline);
+  json_decref(signals);
+  return document;
+}
+
+static bool draw(struct cli *cli, void *arg, bool *ret_done, struct err *err) {
+  struct watch *watch = arg;
+  json_t *document = ask(cli, err);
+  if (document == NULL) return false;
+  if (is_news(cli, watch, document)) {
+    if (watch->drawn && !cli->terminal && !cli->json) cli_printf("\n");
+    watch->drawn = true;
+    if (cli->json) cli_print_json(cli, document);
+    if (!cli->json) draw_all(cli, document);
+  }
+  json_decref(document);
+  *ret_done = false;
+  return true;
+}
+
+bool signals_watch(struct cli *cli, struct err *err) {
+  static const char *const others[] = {"status", "kind", "outcome", "limit"};
+  struct watch watch = {0};
+  if (cli->argc != 1) {
+    err_set(err, ERR_USAGE, "signals --watch: expected a pipeline");
+    return err_hint(err, "orch signals PIPELINE --watch");
+  }
+  for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+    if (cli_opt(cli, others[i]) != NULL)
+      return err_set(err, ERR_USAGE, "signals: --watch and --%s do not go together", others[i]);
+  }
+  return cli_watch(cli, 0, draw, &watch, err);
+}

@@ -1,0 +1,179 @@
+"""Monitors on the command line: listed over all pipelines, shown with their numbers, watched as sparklines."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+import unittest
+
+import kit
+
+MONITORS = """\
+monitors:
+  - {name: inputs, kind: drift, columns: [x], window: 200 rows, importance: {x: 2}}
+  - {name: accuracy, kind: performance, metric: accuracy, min: 0.75, window: 200 labels, for: 2 of 3}
+  - {name: slow, kind: latency, max: 50ms, window: 5m}
+  - {name: silence, kind: volume, silence: 30m}
+  - {name: moving, kind: latency, max: 50ms, window: 5m}
+"""
+
+
+def drift_result(number, psi, verdict):
+    return {"monitor": "inputs", "kind": "drift", "champion": 1, "number": number, "rows": 200, "verdict": verdict,
+            "held": False, "summary": f"x: PSI {psi} \x1b[31m", "value": psi, "threshold": 0.2,
+            "columns": [{"name": "x", "kind": "numeric", "verdict": verdict, "hit": psi > 0.2, "since_row": 600, "why": "moved up",
+                         "psi": psi, "ks": {"statistic": 0.31, "bound": 0.33, "p_value": 1e-9}, "p_adjusted": 2e-9, "direction": "up",
+                         "missing": {"ref": 0.0, "now": 0.125, "z": 1, "p_value": 0.5}, "n_now": 175,
+                         "quantiles": {"levels": [0.1, 0.5, 0.9], "ref": [1, 500, 900], "now": [2, 750, 990]}}]}
+
+
+class MonitorsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.world = cls.enterClassContext(kit.World()) if hasattr(cls, "enterClassContext") else kit.World().__enter__()
+        if not hasattr(cls, "enterClassContext"):
+            cls.addClassCleanup(cls.world.__exit__)
+        path = os.path.join(cls.world.dir, "pipelines/quick/pipeline.yaml")
+        text = re.sub(r"monitors:\n( .*\n)+", MONITORS, kit.read(path))
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        cls.world.orch("apply", "pipelines/quick")
+        for number, (psi, verdict) in enumerate([(0.02, "ok"), (0.03, "ok"), (0.21, "ok"), (0.4, "drift"), (0.9, "drift")], 1):
+            cls.close("inputs", number, drift_result(number, psi, verdict), verdict)
+        cls.close("accuracy", 1, {"kind": "performance", "metric": "accuracy", "value": 0.81, "threshold": 0.75, "reference": 0.83,
+                                  "labels": 200, "labels_missing": 0.25, "detector": {"name": "adwin", "drift": True, "row": 77},
+                                  "summary": "fine"}, "ok")
+        cls.world.sql("insert into orch.signal (pipeline_id, source, kind, fingerprint, status, title, detail, first_at, last_at, as_of, disposition) "
+                      "select id, 'monitor:inputs', 'drift', 'inputs/drift', 'firing', E'x moved \x1b[31m', '{}', now(), now(), now(), 'recorded' "
+                      "from orch.pipeline where name = 'quick'")
+
+    @classmethod
+    def close(cls, monitor, number, result, verdict):
+        """A closed window, as the evaluation of a monitor records it."""
+        text = json.dumps(result).replace("'", "''")
+        cls.world.sql(
+            "insert into orch.monitor_window (monitor_id, number, from_row, to_row, rows, verdict, result, closed_at) "
+            f"select id, {number}, {200 * number - 200}, {200 * number}, 200, '{verdict}', '{text}', "
+            f"now() - interval '{60 - 10 * number} minutes' from orch.monitor where name = '{monitor}'")
+        cls.world.sql(f"update orch.monitor set number = {number}, latest = '{text}' where name = '{monitor}'")
+
+    def test_list(self):
+        monitors = self.world.orch_json("monitor", "list")["monitors"]
+        self.assertEqual([m["monitor"] for m in monitors], ["inputs", "accuracy", "slow", "silence", "moving"])
+        latest = monitors[0]["latest"]
+        self.assertEqual((latest["verdict"], latest["value"], latest["number"], latest["to_row"]), ("drift", 0.9, 5, 1000))
+        self.assertNotIn("columns", latest)
+        self.assertTrue(monitors[0]["firing"])
+        self.assertIsNone(monitors[2]["latest"])
+        self.assertEqual(len(self.world.orch_json("monitor", "list", "quick", "--verdict", "drift")["monitors"]), 1)
+        self.assertEqual(len(self.world.orch_json("monitor", "list", "--verdict", "fault")["monitors"]), 0)
+        page = self.world.orch_json("monitor", "list", "--limit", "3")
+        rest = self.world.orch_json("monitor", "list", "--limit", "3", "--after", str(page["next"]))
+        self.assertEqual([m["monitor"] for m in rest["monitors"]], ["silence", "moving"])
+        self.assertIsNone(rest["next"])
+        text = self.world.orch("monitor", "list").stdout
+        for words in ("x: PSI from 0.2", "accuracy under 0.75", "p99 over 50 ms", "no rows for 30 m", "200 labels",
+                      "5: rows 800 to 999", "none yet"):
+            self.assertIn(words, text)
+        self.assertEqual(self.world.orch("monitor", "list", "nope", check=False).returncode, 3)
+        self.assertEqual(self.world.orch("monitor", "list", "--verdict", "bad", check=False).returncode, 2)
+
+    def test_show(self):
+        text = self.world.orch("monitor", "show", "quick", "inputs").stdout
+        for words in ("quick/inputs  drift", "when 2 of the last 3 windows are hits", "a retraining is proposed", "500 to 750",
+                      "0.0 % to 12.5 %", "2e-09", "moved up", "rows 800 to 999", "rows 0 to 199", r"PSI 0.9 \x1b[31m"):
+            self.assertIn(words, text)
+        self.assertNotIn("\x1b", text)
+        text = self.world.orch("monitor", "show", "quick", "accuracy").stdout
+        for words in ("0.81; at its evaluation 0.83", "25.0 %", "adwin: the error changed at row 77"):
+            self.assertIn(words, text)
+        self.assertIn("No window has closed yet", self.world.orch("monitor", "show", "quick", "slow").stdout)
+        document = self.world.orch_json("monitor", "show", "quick", "inputs")
+        self.assertEqual(document["monitor"], "inputs")
+        self.assertEqual(document["spec"]["importance"], {"x": 2.0})
+        done = self.world.orch("monitor", "show", "quick", "input", check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("inputs", done.stderr)
+        self.assertEqual(self.world.orch("monitor", "show", "quick", check=False).returncode, 2)
+        self.assertEqual(self.world.orch("monitor", "shwo", "quick", "inputs", check=False).returncode, 2)
+
+    def screen(self, *words, until, env=None, columns=120):
+        """What a terminal shows once `until` has come; then Ctrl-C."""
+        pid, master = pty.fork()
+        if pid == 0:
+            os.chdir(self.world.dir)
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+            environment = {k: v for k, v in self.world.env.items() if k != "NO_COLOR"}
+            os.execve(kit.ORCH, [kit.ORCH, *words], {**environment, "TERM": "xterm", **(env or {})})
+        out, end = b"", time.monotonic() + 60
+        try:
+            while until not in out.decode(errors="replace") and time.monotonic() < end:
+                if select.select([master], [], [], 1)[0]:
+                    out += os.read(master, 65536)
+            os.write(master, b"\x03")
+            while select.select([master], [], [], 10)[0] and (got := os.read(master, 65536)):
+                out += got
+        except OSError:
+            pass  # the other side is closed
+        os.close(master)
+        os.waitpid(pid, 0)
+        return out.decode()
+
+    def test_watch_draws_sparklines(self):
+        text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"})
+        line = next(line for line in text.splitlines() if line.lstrip().startswith("inputs"))
+        self.assertRegex(line, "inputs +drift +▁▁▂▄█ +0.9 / 0.2 +drift +2 windows, since")
+        line = next(line for line in text.splitlines() if line.lstrip().startswith("accuracy"))
+        self.assertRegex(line, "accuracy +performance +█ +0.81 / 0.75 +ok +1 window, since")
+        self.assertRegex(text, "slow +latency +no window yet")
+        self.assertRegex(text, "silence +volume +nothing yet")
+        self.assertIn(r"drift  ", text)
+        self.assertIn(r"recorded: x moved \x1b[31m", text)
+        self.assertNotIn("\x1b[3", text)
+
+    def test_watch_in_colour_and_in_ascii(self):
+        text = self.screen("signals", "quick", "--watch", until="x moved")
+        self.assertIn("\x1b[33m█\x1b[0m", text)
+        self.assertIn("\x1b[32m▁\x1b[0m", text)
+        text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1", "LC_ALL": "C"})
+        self.assertRegex(text, r"inputs +drift +__\.:# +0\.9 / 0\.2")
+        text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"}, columns=60)
+        self.assertIn("▁▁▂▄█", text)
+
+    def test_watch_without_a_terminal_tells_changes(self):
+        with subprocess.Popen([kit.ORCH, "signals", "quick", "--watch", "--json"], cwd=self.world.dir, env=self.world.env,
+                              stdout=subprocess.PIPE, text=True) as process:
+            try:
+                first = self.document(process.stdout)
+                self.assertEqual([m["monitor"] for m in first["monitors"]], ["accuracy", "inputs", "moving", "silence", "slow"])
+                self.assertEqual(first["signals"][0]["kind"], "drift")
+                self.close("moving", 1, {"kind": "latency", "value": 41, "threshold": 50, "summary": "fine"}, "ok")
+                second = self.document(process.stdout)
+                self.assertEqual(second["monitors"][2]["windows"][0]["verdict"], "ok")
+            finally:
+                process.kill()
+
+    @staticmethod
+    def document(stream):
+        """The next document of a stream of pretty ones."""
+        text = ""
+        for line in stream:
+            text += line
+            if line == "}\n":
+                return json.loads(text)
+        raise AssertionError("the output ended: " + text)
+
+    def test_watch_usage(self):
+        for words in (["signals", "--watch"], ["signals", "quick", "--watch", "--status", "firing"]):
+            self.assertEqual(self.world.orch(*words, check=False).returncode, 2)
+        self.assertEqual(self.world.orch("signals", "nope", "--watch", check=False).returncode, 3)
+
+
+if __name__ == "__main__":
+    unittest.main()
