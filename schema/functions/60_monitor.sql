@@ -1,44 +1,13 @@
--- Observations and the windows that monitors close over them.
+-- The windows that monitors close over observations.
 
--- Appends accepted rows (NDJSON, one line a row) to a pipeline's stream; durable when this has committed. The stream's
--- row is locked, so row numbers are gapless and in commit order. The same idempotency key again appends nothing.
-CREATE OR REPLACE FUNCTION orch.observations_append(p_pipeline text, p_rows int, p_body bytea, p_idempotency_key text)
-RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-DECLARE
-  v_id     bigint;
-  v_first  bigint;
-  v_answer jsonb;
-  v_now    timestamptz := orch.clock();
+-- Rows have come to a stream: monitors whose next window is there now become due. Only such a window is worth waking a
+-- server for.
+CREATE OR REPLACE FUNCTION orch.monitors_wake(p_pipeline_id bigint, p_stream text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  IF length(p_idempotency_key) NOT BETWEEN 1 AND 512 THEN
-    PERFORM orch.fail('OR003', 'an idempotency key has 1 to 512 characters');
-  END IF;
-  IF p_body IS NULL OR octet_length(p_body) > 16777216 THEN
-    PERFORM orch.fail('OR007', 'a batch of observations has at most 16 MiB', 'send it in smaller batches');
-  END IF;
-  SELECT id INTO v_id FROM orch.pipeline WHERE name = p_pipeline;
-  IF NOT FOUND THEN PERFORM orch.fail('OR001', format('no pipeline is named %L', p_pipeline), 'orch pipelines lists them'); END IF;
-  IF p_rows IS NULL OR p_rows < 1 OR p_rows > 1000000 THEN PERFORM orch.fail('OR003', 'a batch has 1 to 1000000 rows'); END IF;
-  UPDATE orch.observation_stream SET next_row = next_row + p_rows, last_at = v_now WHERE pipeline_id = v_id AND stream = 'rows'
-    RETURNING next_row - p_rows INTO v_first;
-  IF p_idempotency_key IS NOT NULL THEN
-    SELECT answer INTO v_answer FROM orch.replay WHERE scope = 'observe:' || v_id AND key = p_idempotency_key AND expires_at > v_now;
-    IF FOUND THEN
-      UPDATE orch.observation_stream SET next_row = next_row - p_rows WHERE pipeline_id = v_id AND stream = 'rows';
-      RETURN v_answer || '{"repeated": true}';
-    END IF;
-  END IF;
-  INSERT INTO orch.observation_batch (pipeline_id, first_row, n_rows, received_at, body) VALUES (v_id, v_first, p_rows, v_now, p_body);
-  v_answer := jsonb_build_object('first_row', v_first, 'rows', p_rows);
-  IF p_idempotency_key IS NOT NULL THEN
-    INSERT INTO orch.replay (scope, key, answer, expires_at) VALUES ('observe:' || v_id, p_idempotency_key, v_answer, v_now + interval '24 hours')
-      ON CONFLICT (scope, key) DO UPDATE SET answer = excluded.answer, expires_at = excluded.expires_at;
-  END IF;
-  -- Only a window that has become due is worth waking a server for.
-  UPDATE orch.monitor SET due_at = v_now WHERE pipeline_id = v_id AND active AND version_id IS NOT NULL AND due_at IS NULL
-    AND stream = 'rows' AND v_first + p_rows - next_row >= window_rows;
+  UPDATE orch.monitor m SET due_at = orch.clock() FROM orch.observation_stream s
+    WHERE m.pipeline_id = p_pipeline_id AND m.stream = p_stream AND m.active AND m.version_id IS NOT NULL AND m.due_at IS NULL
+      AND s.pipeline_id = p_pipeline_id AND s.stream = p_stream AND s.next_row - m.next_row >= m.window_rows;
   IF FOUND THEN PERFORM pg_notify('orch_serve', ''); END IF;
-  RETURN v_answer;
 END $$;
 
 -- Whether a window is due follows from the monitor and its stream, whoever moves the cursor, the reference or the rule.
@@ -124,26 +93,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 DECLARE
   v_now     timestamptz := orch.clock(); -- read once: a condition with a volatile function cannot use an index
   v_replay  bigint;
-  v_batches bigint;
   v_outbox  bigint;
 BEGIN
   WITH gone AS (DELETE FROM orch.replay WHERE (scope, key) IN (
       SELECT scope, key FROM orch.replay WHERE expires_at <= v_now LIMIT 5000) RETURNING 1)
     SELECT count(*) INTO v_replay FROM gone;
-  -- Rows that every monitor has passed, after a week; rows nobody watches, after 30 days.
-  WITH passed AS (
-    SELECT s.pipeline_id, s.stream, min(m.next_row) AS upto FROM orch.observation_stream s
-      LEFT JOIN orch.monitor m ON m.pipeline_id = s.pipeline_id AND m.stream = s.stream AND m.active AND m.version_id IS NOT NULL
-    GROUP BY s.pipeline_id, s.stream
-  ), gone AS (
-    DELETE FROM orch.observation_batch b WHERE (b.pipeline_id, b.stream, b.first_row) IN (
-      SELECT x.pipeline_id, x.stream, x.first_row FROM orch.observation_batch x JOIN passed USING (pipeline_id, stream)
-      WHERE x.received_at < v_now - interval '7 days'
-        AND (x.first_row + x.n_rows <= passed.upto OR x.received_at < v_now - interval '30 days') LIMIT 500) RETURNING 1)
-    SELECT count(*) INTO v_batches FROM gone;
   WITH gone AS (DELETE FROM orch.outbox WHERE id IN (
       SELECT id FROM orch.outbox WHERE state = 'delivered' AND ended_at < v_now - interval '30 days' LIMIT 5000) RETURNING 1)
     SELECT count(*) INTO v_outbox FROM gone;
-  RETURN jsonb_build_object('replay', v_replay, 'observation_batches', v_batches, 'outbox', v_outbox,
-    'workers', orch.workers_forget(1000));
+  RETURN jsonb_build_object('replay', v_replay, 'outbox', v_outbox, 'workers', orch.workers_forget(1000))
+    || orch.observations_forget();
 END $$;

@@ -22,7 +22,7 @@ BEGIN
     ('orch_operator, orch_server', ARRAY['pipeline_apply', 'server_apply', 'token_create', 'token_revoke', 'token_check',
       'signal_receive', 'proposal_create', 'proposal_cancel', 'gate_decide', 'rollback_begin', 'deployment_finish',
       'deployment_renew', 'hold_set', 'hold_release', 'outbox_revive', 'observations_append', 'incident_release',
-      'incident_dismiss']),
+      'incident_dismiss', 'observations_append_many', 'labels_append', 'observe_plan']),
     ('orch_server', ARRAY['callback_sources', 'replay_seen', 'signals_reconsider', 'gates_expire', 'deployment_claim',
       'outbox_claim', 'outbox_done', 'outbox_retry', 'chat_message_record', 'monitor_claim', 'observations_read',
       'window_close', 'housekeeping', 'jobs_recover', 'jobs_promote_due', 'workers_forget']),

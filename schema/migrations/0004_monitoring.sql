@@ -16,6 +16,14 @@ ALTER TABLE orch.observation_batch
   ADD COLUMN max_at timestamptz,
   DROP CONSTRAINT observation_batch_pkey,
   ADD PRIMARY KEY (pipeline_id, stream, first_row);
+DROP FUNCTION IF EXISTS orch.observations_append(text, int, bytea, text); -- it has more parameters now
+-- Rows repeat their keys, so they compress well; lz4 costs a fraction of the default's time, where the server has it.
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)) THEN
+    ALTER TABLE orch.observation_batch ALTER COLUMN body SET COMPRESSION lz4;
+  END IF;
+END $$;
 -- Windows by time read the batches that reach into them.
 CREATE INDEX observation_batch_time ON orch.observation_batch (pipeline_id, stream, max_at);
 
@@ -26,18 +34,20 @@ CREATE TABLE orch.prediction (
   row         bigint NOT NULL,              -- in the stream `rows`
   at          timestamptz NOT NULL,
   version     int,                          -- who predicted; NULL: the champion of then
-  prediction  text,
+  prediction  text CHECK (length(prediction) <= 200),
   score       float8,
   labelled    boolean NOT NULL DEFAULT false,
+  received_at timestamptz NOT NULL,
   PRIMARY KEY (pipeline_id, id)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX prediction_time ON orch.prediction (pipeline_id, at);
+-- In the order of rows: the oldest are forgotten first, and a window's share of missing labels is a range.
+CREATE INDEX prediction_row ON orch.prediction (pipeline_id, row);
 
 -- Labels that came before their prediction, or for one that never comes.
 CREATE TABLE orch.label_waiting (
   pipeline_id bigint NOT NULL,
   id          text NOT NULL CHECK (length(id) BETWEEN 1 AND 200),
-  label       text NOT NULL,
+  label       text NOT NULL CHECK (length(label) <= 200),
   at          timestamptz NOT NULL,         -- when the truth was known
   received_at timestamptz NOT NULL,
   PRIMARY KEY (pipeline_id, id)
