@@ -40,23 +40,9 @@ static char *compact(const json_t *document) {
   return text; /* free(), not mem_free(): jansson's */
 }
 
-/* ---- POST /v1/signals ---- */
+/* ---- documents of many signals ---- */
 
-static void on_signal(struct http_request *req, void *ctx) {
-  struct signal_in in;
-  struct err err = {0};
-  if (!type_is_json(req)) return;
-  if (!signal_parse(&in, req->body, req->body_len, &err)) return http_problem_err(req, &err);
-  char *text = compact(in.signal);
-  struct db_value values[] = {db_text(in.pipeline), db_text(text), db_text(req->principal.actor)};
-  route_call(req, ctx, "select orch.signal_receive($1, $2::jsonb, $3)", ARRAY_LEN(values), values);
-  free(text);
-  signal_in_fini(&in);
-}
-
-/* ---- POST /v1/signals/alertmanager ---- */
-
-/* The alerts of one body, handed in one after another. */
+/* The signals of one body, handed in one after another. */
 struct alerts {
   struct http_request *req;
   struct db *db;
@@ -144,25 +130,103 @@ static void alerts_next(struct alerts *a) {
   if (a->next == a->list.n) return alerts_answer(a);
   const struct signal_in *in = &a->list.items[a->next];
   char *text = compact(in->signal);
-  struct db_value values[] = {db_text(in->pipeline), db_text(text), db_text(a->req->principal.actor)};
+  struct db_value values[] = {db_text(in->pipeline), db_text(text), db_text(a->req->principal.actor),
+                              db_text(*in->delivery ? in->delivery : NULL)};
   a->request = (struct db_request){.timeout_ms = CALL_MS};
-  db_query(a->db, &a->request, "select orch.signal_receive($1, $2::jsonb, $3)", ARRAY_LEN(values), values,
+  db_query(a->db, &a->request, "select orch.signal_receive_once($1, $2::jsonb, $3, $4)", ARRAY_LEN(values), values,
            alert_answered, a);
   free(text);
 }
 
-static void on_alertmanager(struct http_request *req, void *ctx) {
+static void take_list(struct http_request *req, struct serve *serve, struct signal_list list) {
+  struct alerts *a = mem_alloc(sizeof *a);
+  *a = (struct alerts){.req = req, .db = serve->db, .list = list};
+  strbuf_init(&a->answers, ANSWER_MAX);
+  alerts_next(a);
+}
+
+/* A body of JSON, read as one of the documents that trigger/ knows; ?pipeline= names the pipeline or is the fallback.
+ */
+typedef bool list_parser(struct signal_list *ret, const char *body, size_t len, const char *pipeline, struct err *err);
+static void on_list(struct http_request *req, void *ctx, list_parser *parse) {
   struct serve *serve = ctx;
   struct signal_list list;
   struct err err = {0};
   MAGIC_CHECK(serve, SERVE_MAGIC);
   if (!type_is_json(req)) return;
-  if (!signal_parse_alertmanager(&list, req->body, req->body_len, http_query(req, "pipeline"), &err))
-    return http_problem_err(req, &err);
-  struct alerts *a = mem_alloc(sizeof *a);
-  *a = (struct alerts){.req = req, .db = serve->db, .list = list};
-  strbuf_init(&a->answers, ANSWER_MAX);
-  alerts_next(a);
+  if (!parse(&list, req->body, req->body_len, http_query(req, "pipeline"), &err)) return http_problem_err(req, &err);
+  take_list(req, serve, list);
+}
+
+static void on_alertmanager(struct http_request *req, void *ctx) {
+  on_list(req, ctx, signal_parse_alertmanager);
+}
+static void on_grafana(struct http_request *req, void *ctx) {
+  on_list(req, ctx, signal_parse_grafana);
+}
+static void on_evidently(struct http_request *req, void *ctx) {
+  on_list(req, ctx, signal_parse_evidently);
+}
+static void on_nannyml(struct http_request *req, void *ctx) {
+  on_list(req, ctx, signal_parse_nannyml);
+}
+
+/* ---- POST /v1/signals: one signal of our own, or CloudEvents in any of their three modes ---- */
+
+static bool has_type(const struct http_request *req, const char *word) {
+  const char *type = http_header(req, "Content-Type");
+  size_t len = type ? strcspn(type, "; \t") : 0;
+  return strlen(word) == len && strncasecmp(type, word, len) == 0;
+}
+
+static void on_cloudevents(struct http_request *req, struct serve *serve) {
+  struct signal_list list;
+  struct err err = {0};
+  const char *fallback = http_query(req, "pipeline");
+  bool batch = has_type(req, "application/cloudevents-batch+json"), fine;
+  if (batch || has_type(req, "application/cloudevents+json")) {
+    fine = signal_parse_cloudevents(&list, req->body, req->body_len, batch, fallback, &err);
+  } else {
+    struct signal_header headers[HTTP_HEADERS_MAX];
+    for (size_t i = 0; i < req->n_headers; i++)
+      headers[i] = (struct signal_header){req->headers[i].name, req->headers[i].value};
+    fine = signal_parse_cloudevent_binary(&list, headers, req->n_headers, http_header(req, "Content-Type"), req->body,
+                                          req->body_len, fallback, &err);
+  }
+  if (fine)
+    take_list(req, serve, list);
+  else
+    http_problem_err(req, &err);
+}
+
+static void on_signal(struct http_request *req, void *ctx) {
+  struct serve *serve = ctx;
+  struct signal_in in;
+  struct err err = {0};
+  MAGIC_CHECK(serve, SERVE_MAGIC);
+  if (http_header(req, "ce-specversion") || has_type(req, "application/cloudevents+json") ||
+      has_type(req, "application/cloudevents-batch+json"))
+    return on_cloudevents(req, serve);
+  if (!type_is_json(req)) return;
+  if (!signal_parse(&in, req->body, req->body_len, &err)) return http_problem_err(req, &err);
+  char *text = compact(in.signal);
+  struct db_value values[] = {db_text(in.pipeline), db_text(text), db_text(req->principal.actor)};
+  route_call(req, ctx, "select orch.signal_receive($1, $2::jsonb, $3)", ARRAY_LEN(values), values);
+  free(text);
+  signal_in_fini(&in);
+}
+
+/* The handshake of CloudEvents' "HTTP 1.1 Web Hooks" (section 4): a sender asks before it delivers. Whoever asks may
+ * deliver; what is delivered is taken with a token only, so the answer gives nothing away. */
+static void on_validation(struct http_request *req, void *ctx) {
+  (void)ctx;
+  const char *origin = http_header(req, "WebHook-Request-Origin"), *rate = http_header(req, "WebHook-Request-Rate");
+  http_reply_header(req, "Allow", "POST, OPTIONS");
+  if (origin && strlen(origin) <= 255) {
+    http_reply_header(req, "WebHook-Allowed-Origin", origin);
+    if (rate && strlen(rate) <= 10) http_reply_header(req, "WebHook-Allowed-Rate", rate);
+  }
+  http_reply_empty(req, 200);
 }
 
 /* ---- POST /v1/pipelines/{p}/observations ---- */
@@ -235,9 +299,17 @@ static void on_observations(struct http_request *req, void *ctx) {
 }
 
 const struct http_route routes_signals[] = {
-    {"POST", "/v1/signals", "signal", SIGNAL_BODY_MAX, on_signal, 0, "Hand in a signal; repeats are counted"},
+    {"POST", "/v1/signals", "signal", SIGNAL_BODY_MAX, on_signal, 0,
+     "Hand in a signal, or CloudEvents 1.0 (structured, batch, binary); repeats are counted"},
+    {"OPTIONS", "/v1/signals", "", 0, on_validation, 0, "The handshake of CloudEvents' web hooks"},
     {"POST", "/v1/signals/alertmanager", "signal", SIGNAL_BODY_MAX, on_alertmanager, 0,
      "Alertmanager's webhook body; the label orch_pipeline or pipeline, else ?pipeline=, names the pipeline"},
+    {"POST", "/v1/signals/grafana", "signal", SIGNAL_BODY_MAX, on_grafana, 0,
+     "Grafana's webhook body; labels and ?pipeline= as for Alertmanager"},
+    {"POST", "/v1/signals/evidently", "signal", SIGNAL_BODY_MAX, on_evidently, 0,
+     "An Evidently snapshot as JSON; ?pipeline= names the pipeline"},
+    {"POST", "/v1/signals/nannyml", "signal", SIGNAL_BODY_MAX, on_nannyml, 0,
+     "Rows of NannyML's results as JSON; ?pipeline= names the pipeline"},
     {"POST", "/v1/pipelines/{p}/observations", "observe", OBSERVE_BODY_MAX, on_observations, 0,
      "Rows a live model saw, as NDJSON; 202 once they are durable, with the lines that were refused"},
     ROUTES_END,

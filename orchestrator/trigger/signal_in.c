@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "trigger/signal_private.h"
 
 void signal_in_fini(struct signal_in *in) {
   json_decref(in->signal);
@@ -51,7 +52,7 @@ static bool too_deep(json_t *value, unsigned depth) {
   return false;
 }
 
-json_t *signal_load_body(const char *body, size_t len, struct err *err) {
+json_t *signal_load_any(const char *body, size_t len, struct err *err) {
   json_error_t problem;
   if (len > SIGNAL_BODY_MAX) {
     err_set(err, ERR_LIMIT, "a body of %zu bytes; at most %d are taken", len, SIGNAL_BODY_MAX);
@@ -63,14 +64,33 @@ json_t *signal_load_body(const char *body, size_t len, struct err *err) {
             problem.column);
     return NULL;
   }
-  if (!json_is_object(root))
-    err_set(err, ERR_INVALID, "the body must be a JSON object");
-  else if (too_deep(root, 1))
-    err_set(err, ERR_LIMIT, "the body is nested deeper than %d", SIGNAL_DEPTH_MAX);
-  else
-    return root;
+  if (!too_deep(root, 1)) return root;
+  err_set(err, ERR_LIMIT, "the body is nested deeper than %d", SIGNAL_DEPTH_MAX);
   json_decref(root);
   return NULL;
+}
+
+json_t *signal_load_body(const char *body, size_t len, struct err *err) {
+  json_t *root = signal_load_any(body, len, err);
+  if (!root || json_is_object(root)) return root;
+  err_set(err, ERR_INVALID, "the body must be a JSON object");
+  json_decref(root);
+  return NULL;
+}
+
+bool signal_name_pipeline(struct signal_in *in, const char *pipeline, const char *how) {
+  if (!*pipeline)
+    SIGNAL_PROBLEM(in, "no pipeline is named: %s", how);
+  else if (!signal_is_pipeline_name(pipeline))
+    SIGNAL_PROBLEM(in, "\"%.80s\" is no pipeline's name", pipeline);
+  else
+    snprintf(in->pipeline, sizeof in->pipeline, "%s", pipeline);
+  return !*in->problem;
+}
+
+const char *signal_text(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
 }
 
 /* Length of `text` cut to at most `max` characters, never inside one. */
@@ -84,12 +104,11 @@ static size_t cut_length(const char *text, size_t max) {
   return at;
 }
 
-static void set_title(json_t *signal, const char *title) {
+void signal_set_title(json_t *signal, const char *title) {
   json_object_set_new(signal, "title", json_stringn(title, cut_length(title, SIGNAL_TITLE_MAX)));
 }
 
-/* Keeps fingerprints short: what is longer stands by its digest. */
-static void set_fingerprint(json_t *signal, const char *text) {
+void signal_set_fingerprint(json_t *signal, const char *text) {
   char digest[DIGEST_TEXT_SIZE];
   if (strlen(text) > SIGNAL_NAME_MAX) {
     uint8_t bytes[DIGEST_BYTES];
@@ -100,8 +119,16 @@ static void set_fingerprint(json_t *signal, const char *text) {
   json_object_set_new(signal, "fingerprint", json_string(text));
 }
 
-static bool detail_fits(const json_t *detail) {
+bool signal_detail_fits(const json_t *detail) {
   return json_dumpb(detail, NULL, 0, JSON_COMPACT) <= SIGNAL_DETAIL_MAX;
+}
+
+void signal_set_detail(json_t *signal, json_t *detail) {
+  if (!signal_detail_fits(detail)) {
+    json_object_clear(detail);
+    json_object_set_new(detail, "cut", json_string("what came with it was over the limit of a detail"));
+  }
+  json_object_set_new(signal, "detail", detail);
 }
 
 /* ---- POST /v1/signals ---- */
@@ -137,8 +164,9 @@ static bool known_keys_only(json_t *root, struct err *err) {
   return true;
 }
 
+const char *const signal_kinds[] = {"external", "alert", "drift", "data_fault", "performance", "latency", NULL};
+
 static bool fill_signal(struct signal_in *in, json_t *root, struct err *err) {
-  static const char *const kinds[] = {"external", "alert", "drift", "performance", "latency", "data_fault", NULL};
   static const char *const states[] = {"firing", "resolved", NULL};
   char words[SIGNAL_NAME_MAX + 40];
   const char *pipeline = member_text(root, "pipeline", 63, "", err);
@@ -151,8 +179,8 @@ static bool fill_signal(struct signal_in *in, json_t *root, struct err *err) {
                    "\"source\" must not start with \"monitor:\": that is how orch's own monitors sign");
   const char *kind = member_text(root, "kind", 20, "external", err);
   if (!kind) return false;
-  if (!one_of(kind, kinds))
-    return err_set(err, ERR_INVALID, "\"kind\" must be external, alert, drift, performance, latency or data_fault");
+  if (!one_of(kind, signal_kinds))
+    return err_set(err, ERR_INVALID, "\"kind\" must be external, alert, drift, data_fault, performance or latency");
   const char *status = member_text(root, "status", 20, "firing", err);
   if (!status) return false;
   if (!one_of(status, states)) return err_set(err, ERR_INVALID, "\"status\" must be firing or resolved");
@@ -171,13 +199,13 @@ static bool fill_signal(struct signal_in *in, json_t *root, struct err *err) {
   json_t *detail = json_object_get(root, "detail");
   if (detail && !json_is_null(detail) && !json_is_object(detail))
     return err_set(err, ERR_INVALID, "\"detail\" must be an object");
-  if (json_is_object(detail) && !detail_fits(detail))
+  if (json_is_object(detail) && !signal_detail_fits(detail))
     return err_set(err, ERR_LIMIT, "\"detail\" is over %d bytes", SIGNAL_DETAIL_MAX);
 
   snprintf(in->pipeline, sizeof in->pipeline, "%s", pipeline);
   in->signal = json_pack("{ss ss ss}", "source", source, "kind", kind, "status", status);
-  set_title(in->signal, title);
-  set_fingerprint(in->signal, fingerprint);
+  signal_set_title(in->signal, title);
+  signal_set_fingerprint(in->signal, fingerprint);
   if (*episode) json_object_set_new(in->signal, "episode", json_string(episode));
   if (*at) json_object_set_new(in->signal, "at", json_string(at));
   json_object_set_new(in->signal, "detail", json_is_object(detail) ? json_incref(detail) : json_object());

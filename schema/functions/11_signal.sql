@@ -139,6 +139,20 @@ BEGIN
   RETURN orch.signal_take(orch.pipeline_lock(p_pipeline), p_signal);
 END $$;
 
+-- The same for senders that number their deliveries: the same delivery again within a day changes nothing, also when
+-- what it said has been resolved meanwhile. NULL: not numbered.
+CREATE OR REPLACE FUNCTION orch.signal_receive_once(p_pipeline text, p_signal jsonb, p_actor text, p_delivery text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE p orch.pipeline;
+BEGIN
+  PERFORM orch.act(p_actor);
+  p := orch.pipeline_lock(p_pipeline);
+  IF p_delivery IS NOT NULL AND orch.replay_seen('signal:' || p.id, p_delivery, 86400000) THEN
+    RETURN jsonb_build_object('signal', NULL, 'disposition', 'duplicate', 'proposal', NULL, 'reason', 'this delivery was taken already');
+  END IF;
+  RETURN orch.signal_take(p, p_signal);
+END $$;
+
 -- The same under a pipeline lock that is held already.
 CREATE OR REPLACE FUNCTION orch.signal_take(p orch.pipeline, p_signal jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
