@@ -24,6 +24,7 @@ static const struct duty_kind kinds[] = {
     {"jobs_recover", "select to_jsonb(orch.jobs_recover($1))", 5000, false},
     {"gates_expire", "select to_jsonb(orch.gates_expire($1))", 5000, false},
     {"signals_reconsider", "select to_jsonb(orch.signals_reconsider($1))", 15000, true}, /* a release waits for it */
+    {"clock_fire", "select orch.clock_fire($1)", 15000, false},
     {"housekeeping", "select orch.housekeeping()", 600000, false},
 };
 

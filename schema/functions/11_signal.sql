@@ -75,6 +75,7 @@ BEGIN
   IF s.tell THEN
     UPDATE orch.signal SET disposition = 'recorded', reconsider_at = NULL, held_reason = orch.signal_tell_words(s.kind)
       WHERE id = s.id;
+    PERFORM orch.signal_answered(s);
     RETURN jsonb_build_object('disposition', 'recorded', 'proposal', NULL, 'reason', orch.signal_tell_words(s.kind));
   END IF;
   SELECT id INTO v_open FROM orch.proposal WHERE pipeline_id = p_pipeline.id
@@ -120,7 +121,7 @@ BEGIN
   RETURN jsonb_build_object('disposition', 'proposed', 'proposal', v_proposal, 'reason', s.title);
 END $$;
 
--- A schedule asks once: as soon as there is a proposal for it, it has been answered and fires no more.
+-- A schedule asks once: as soon as there is a proposal for it, or people are told, it has been answered.
 CREATE OR REPLACE FUNCTION orch.signal_answered(s orch.signal) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   IF s.kind = 'schedule' THEN

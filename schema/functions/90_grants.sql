@@ -23,7 +23,7 @@ BEGIN
       'signal_receive', 'proposal_create', 'proposal_cancel', 'gate_decide', 'rollback_begin', 'deployment_finish',
       'deployment_renew', 'hold_set', 'hold_release', 'outbox_revive', 'observations_append', 'incident_release',
       'incident_dismiss', 'observations_append_many', 'labels_append', 'observe_plan']),
-    ('orch_server', ARRAY['callback_sources', 'replay_seen', 'signal_receive_once', 'signals_reconsider', 'gates_expire', 'deployment_claim',
+    ('orch_server', ARRAY['callback_sources', 'replay_seen', 'signal_receive_once', 'signals_reconsider', 'clock_fire', 'gates_expire', 'deployment_claim',
       'outbox_claim', 'outbox_done', 'outbox_retry', 'chat_message_record', 'monitor_claim', 'observations_read',
       'window_close', 'housekeeping', 'jobs_recover', 'jobs_promote_due', 'workers_forget']),
     ('orch_worker', ARRAY['worker_register', 'worker_heartbeat', 'worker_resume', 'worker_stop', 'job_claim',
