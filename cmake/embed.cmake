@@ -7,5 +7,15 @@ add_custom_command(
   OUTPUT ${ORCH_SCHEMA_C}
   COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR}/schema -DOUT=${ORCH_SCHEMA_C}
           -P ${CMAKE_SOURCE_DIR}/cmake/embed_script.cmake
-  DEPENDS ${ORCH_SCHEMA_SQL} ${CMAKE_SOURCE_DIR}/cmake/embed_script.cmake
+  DEPENDS ${ORCH_SCHEMA_SQL} ${CMAKE_SOURCE_DIR}/cmake/embed_script.cmake ${CMAKE_SOURCE_DIR}/cmake/embed_hex.cmake
   COMMENT "Embedding schema/")
+
+# So do the pages' style sheet and icon.
+set(ORCH_PAGES_C ${CMAKE_BINARY_DIR}/generated/pages_embedded.c)
+add_custom_command(
+  OUTPUT ${ORCH_PAGES_C}
+  COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR}/orchestrator/pages -DOUT=${ORCH_PAGES_C}
+          -P ${CMAKE_SOURCE_DIR}/cmake/embed_pages.cmake
+  DEPENDS ${CMAKE_SOURCE_DIR}/orchestrator/pages/style.css ${CMAKE_SOURCE_DIR}/orchestrator/pages/icon.svg
+          ${CMAKE_SOURCE_DIR}/cmake/embed_pages.cmake ${CMAKE_SOURCE_DIR}/cmake/embed_hex.cmake
+  COMMENT "Embedding the pages' files")

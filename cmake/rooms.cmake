@@ -21,7 +21,11 @@ foreach(room chat trigger rollout)
   target_include_directories(orch_${room} PUBLIC ${CMAKE_SOURCE_DIR}/orchestrator)
 endforeach()
 target_link_libraries(orch_trigger PUBLIC PkgConfig::YAJL PkgConfig::ZLIB)
-orch_room(orch_serve orchestrator/serve NEEDS orch_chat orch_trigger orch_rollout PkgConfig::MHD)
+# Pages are documents in, HTML out: no database, no socket.
+orch_room(orch_pages orchestrator/pages NEEDS orch_base PkgConfig::JANSSON m)
+target_sources(orch_pages PRIVATE ${ORCH_PAGES_C})
+target_include_directories(orch_pages PUBLIC ${CMAKE_SOURCE_DIR}/orchestrator)
+orch_room(orch_serve orchestrator/serve NEEDS orch_chat orch_trigger orch_rollout orch_pages PkgConfig::MHD)
 
 orch_room(orch_worker worker NEEDS orch_io orch_conf orch_stats)
 target_include_directories(orch_worker PUBLIC ${CMAKE_SOURCE_DIR}/worker)

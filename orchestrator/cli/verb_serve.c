@@ -23,6 +23,7 @@ static bool run(struct cli *cli, struct err *err) {
   if (!cli_log_options(cli, err) || !cli_rollout_base(cli, base, err)) return false;
   if (!cli_database_url(cli, &serve.database_url, err)) return false;
   if (!serve.listen && !cli_env(cli, "ORCH_LISTEN", &serve.listen, err)) return false;
+  if (!cli_env(cli, "ORCH_PUBLIC_URL", &serve.public_url, err)) return false;
   if (!number_option(cli, "connections", 100, &serve.connections, err)) return false;
   if (!number_option(cli, "grace", 3600, &grace_s, err)) return false;
   serve.grace_ms = grace_s * 1000;

@@ -32,9 +32,11 @@ struct http_principal {
   const char *token;    /* the token's name, never its text */
   const char *reviewer; /* the person behind the token; NULL when there is none */
   const char *scopes;   /* comma-separated */
+  const char *csrf;     /* of a browser's session, to compare with a form's; NULL for a bearer token */
 };
 
 #define HTTP_ROUTE_QUIET 1u /* health checks and scrapes: logged at debug level */
+#define HTTP_ROUTE_PAGE 2u  /* for browsers: a session may stand in for the bearer token, and errors are pages too */
 
 /* One row of a route table. Tables are constant; patterns are matched segment by segment, literals before {params}. */
 struct http_route {
@@ -71,6 +73,7 @@ struct http_request {
   struct http_principal principal;
   int64_t started_us; /* monotonic: the head was complete */
   char id[17];        /* for log lines and the X-Request-Id of the answer */
+  void *own;          /* the handler's, between its callbacks; from the arena, or it frees it itself */
 };
 
 struct http_options {
@@ -84,9 +87,13 @@ struct http_options {
   unsigned send_timeout_ms;             /* 0: 30 s for taking the answer */
   size_t max_body_total_bytes;          /* 0: 64 MiB over all requests; beyond it 503 */
   /* Checks a bearer token for a scope and then calls http_authorised(), or answers with a problem. May be NULL when no
-   * route needs a scope. `token` is the secret's text. */
+   * route needs a scope. `token` is the secret's text; on a page it is NULL when the request carries none, and then a
+   * session may do. */
   void (*authorise)(struct http_request *req, const char *token, const char *scope, void *arg);
   void *authorise_arg;
+  /* Writes an error as a page, for routes that are pages and for browsers at paths that are nothing. NULL: problem
+   * documents for them too. */
+  void (*error_page)(struct strbuf *out, int status, const char *title, const char *detail, const char *hint);
 };
 
 /* Binds and listens at once, serves when the loop runs. ERR_CONFLICT when another server has the address. */
@@ -115,6 +122,8 @@ void http_authorised(struct http_request *req, const struct http_principal *prin
 /* Names compare without case; NULL when absent. Headers that matter cannot be doubled (the guard), others: the first.
  */
 const char *http_header(const struct http_request *req, const char *name);
+/* A cookie's value; NULL when absent or given twice. Lives in the arena. */
+const char *http_cookie(struct http_request *req, const char *name);
 /* A query parameter, decoded; NULL when absent. A doubled one was refused before. */
 const char *http_query(const struct http_request *req, const char *name);
 /* A query parameter as an integer within [least, most]; `fallback` when absent. False: answered with a problem. */
@@ -132,6 +141,8 @@ void http_reply(struct http_request *req, int status, const char *content_type, 
 void http_reply_json(struct http_request *req, int status, const char *json); /* text of one JSON document */
 void http_reply_text(struct http_request *req, int status, const char *text);
 void http_reply_empty(struct http_request *req, int status); /* 204, 304, or 200 without a body */
+/* 303 to a path of this server. */
+void http_redirect(struct http_request *req, const char *path);
 /* RFC 9457: {"type": "urn:orch:problem:CODE", "title", "status", "detail", "hint"?}. `code` is a short stable name. */
 void http_problem(struct http_request *req, int status, const char *code, const char *detail, const char *hint);
 /* An error of ours as a problem; what must not leave (ERR_INTERNAL, ERR_DB, ERR_IO) is logged and named by id only. */

@@ -78,6 +78,25 @@ void http_reply_header(struct http_request *req, const char *name, const char *v
       (struct http_pair){.name = arena_strdup(&req->arena, name), .value = arena_strdup(&req->arena, value)};
 }
 
+/* A page's answer goes nowhere but to the eyes of who asked: no script, nothing from elsewhere, no frame, no trace. */
+static const struct http_pair page_headers[] = {
+    {"Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+                                "frame-ancestors 'none'; base-uri 'none'"},
+    {"X-Frame-Options", "DENY"},
+    /* "no-referrer" would make browsers send "Origin: null" with our own forms */
+    {"Referrer-Policy", "same-origin"},
+    {"Cross-Origin-Opener-Policy", "same-origin"},
+    {"Cross-Origin-Resource-Policy", "same-origin"},
+};
+
+/* A browser asks: at a page's route, or for HTML at a path that is nothing. */
+static bool for_browser(const struct http_own *own) {
+  const struct http_request *req = &own->req;
+  if (req->route) return (req->route->flags & HTTP_ROUTE_PAGE) != 0;
+  const char *accept = http_header(req, "Accept");
+  return own->head_seen && accept && strstr(accept, "text/html") != NULL;
+}
+
 static struct MHD_Response *make_response(struct http_own *own, const char *content_type, const void *body,
                                           size_t len) {
   struct MHD_Response *response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
@@ -85,6 +104,8 @@ static struct MHD_Response *make_response(struct http_own *own, const char *cont
   if (content_type) (void)MHD_add_response_header(response, "Content-Type", content_type);
   (void)MHD_add_response_header(response, "X-Request-Id", own->req.id);
   (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+  for (size_t i = 0; for_browser(own) && i < ARRAY_LEN(page_headers); i++)
+    (void)MHD_add_response_header(response, page_headers[i].name, page_headers[i].value);
   bool caches = false;
   for (size_t i = 0; i < own->n_reply_headers; i++) {
     const struct http_pair *pair = &own->reply_headers[i];
@@ -128,7 +149,20 @@ void http_reply_empty(struct http_request *req, int status) {
   http_reply(req, status, NULL, "", 0);
 }
 
-static void write_problem(struct strbuf *out, int status, const char *code, const char *detail, const char *hint) {
+void http_redirect(struct http_request *req, const char *path) {
+  ORCH_ASSERT(path[0] == '/' && path[1] != '/');
+  http_reply_header(req, "Location", path);
+  http_reply_empty(req, 303);
+}
+
+/* An error's body, for the one who asked: a page or a problem document. Returns its type. */
+static const char *write_problem(const struct http_own *own, struct strbuf *out, int status, const char *code,
+                                 const char *detail, const char *hint) {
+  if (for_browser(own) && own->req.server->options.error_page) {
+    strbuf_init(out, 256 * 1024);
+    own->req.server->options.error_page(out, status, http_status_title(status), detail, hint);
+    return "text/html; charset=utf-8";
+  }
   strbuf_init(out, 16 * 1024);
   strbuf_puts(out, "{\"type\":\"urn:orch:problem:");
   strbuf_puts(out, code);
@@ -141,19 +175,20 @@ static void write_problem(struct strbuf *out, int status, const char *code, cons
     strbuf_add_json(out, hint);
   }
   strbuf_puts(out, "}\n");
+  return "application/problem+json";
 }
 
 void http_problem(struct http_request *req, int status, const char *code, const char *detail, const char *hint) {
   CLEANUP(strbuf_fini_p) struct strbuf body;
-  write_problem(&body, status, code, detail, hint);
-  http_reply(req, status, "application/problem+json", strbuf_text(&body), body.len);
+  const char *type = write_problem(own_of(req), &body, status, code, detail, hint);
+  http_reply(req, status, type, strbuf_text(&body), body.len);
 }
 
 void http_give_up(struct http_own *own, int status, const char *code, const char *detail) {
   CLEANUP(strbuf_fini_p) struct strbuf body;
-  write_problem(&body, status, code, detail, NULL);
+  const char *type = write_problem(own, &body, status, code, detail, NULL);
   if (own->status == 0) own->given_up = (struct http_refusal){status, code, detail};
-  answer(own, status, "application/problem+json", strbuf_text(&body), body.len);
+  answer(own, status, type, strbuf_text(&body), body.len);
 }
 
 void http_problem_err(struct http_request *req, const struct err *err) {
@@ -183,6 +218,22 @@ const char *http_header(const struct http_request *req, const char *name) {
   for (size_t i = 0; i < req->n_headers; i++)
     if (strcasecmp(req->headers[i].name, name) == 0) return req->headers[i].value;
   return NULL;
+}
+
+const char *http_cookie(struct http_request *req, const char *name) {
+  const char *at = http_header(req, "Cookie"), *found = NULL;
+  size_t name_len = strlen(name), found_len = 0;
+  while (at && *at) {
+    at += strspn(at, "; \t");
+    size_t len = strcspn(at, ";");
+    if (len > name_len && at[name_len] == '=' && strncmp(at, name, name_len) == 0) {
+      if (found) return NULL;
+      found = at + name_len + 1;
+      found_len = len - name_len - 1;
+    }
+    at += len;
+  }
+  return found ? arena_strndup(&req->arena, found, found_len) : NULL;
 }
 
 const char *http_query(const struct http_request *req, const char *name) {

@@ -124,6 +124,7 @@ static bool check_bearer(struct http_own *own) {
   if (req->route->scope[0] == 0) return true;
   const char *authorization = http_header(req, "Authorization");
   if (authorization && strncasecmp(authorization, "Bearer ", 7) == 0 && authorization[7] != 0) return true;
+  if (!authorization && (req->route->flags & HTTP_ROUTE_PAGE)) return true; /* the authoriser looks for a session */
   http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"orch\"");
   http_give_up(own, 401, "denied", "this needs a bearer token");
   return false;
@@ -193,7 +194,8 @@ void http_authorised(struct http_request *req, const struct http_principal *prin
       (struct http_principal){.actor = principal->actor ? arena_strdup(arena, principal->actor) : NULL,
                               .token = principal->token ? arena_strdup(arena, principal->token) : NULL,
                               .reviewer = principal->reviewer ? arena_strdup(arena, principal->reviewer) : NULL,
-                              .scopes = principal->scopes ? arena_strdup(arena, principal->scopes) : NULL};
+                              .scopes = principal->scopes ? arena_strdup(arena, principal->scopes) : NULL,
+                              .csrf = principal->csrf ? arena_strdup(arena, principal->csrf) : NULL};
   req->route->handle(req, own->entry->ctx);
 }
 
@@ -211,8 +213,9 @@ static void dispatch(struct http_own *own) {
     req->route->handle(req, own->entry->ctx);
     return;
   }
-  const char *token = http_header(req, "Authorization") + 7;
-  while (*token == ' ') token++;
+  const char *token = http_header(req, "Authorization");
+  if (token) token += 7;
+  while (token && *token == ' ') token++;
   const struct http_options *options = &req->server->options;
   ORCH_ASSERT(options->authorise != NULL);
   options->authorise(req, token, req->route->scope, options->authorise_arg);

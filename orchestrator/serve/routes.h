@@ -27,6 +27,7 @@
   R(act)                                                                                                               \
   R(live)                                                                                                              \
   R(rollback)                                                                                                          \
+  R(pages)                                                                                                             \
   R(chat)
 #define R(name) extern const struct http_route routes_##name[];
 ROUTES(R)

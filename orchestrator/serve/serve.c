@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "pages/pages.h"
 #include "serve/auth.h"
 #include "serve/ready.h"
 #include "serve/routes.h"
@@ -187,7 +188,8 @@ static void tune_memory(void) {
 }
 
 static bool start(struct serve_own *own, const struct serve_options *options, struct err *err) {
-  struct http_options http = {.listen = options->listen, .authorise = auth_check, .authorise_arg = &own->serve};
+  struct http_options http = {
+      .listen = options->listen, .authorise = auth_check, .authorise_arg = &own->serve, .error_page = page_error};
   own->serve.magic = SERVE_MAGIC;
   own->serve.own = own;
   own->serve.loop = &own->loop;

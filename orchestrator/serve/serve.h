@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "io/db.h"
 #include "serve/http.h"
+#include "serve/login_guard.h"
 
 /* All texts must live as long as serve_main() runs. Secrets are not among them: who needs one reads it with
  * secret_get(). */
@@ -22,6 +23,7 @@ struct serve_options {
   unsigned connections;     /* of the database pool; 0: 4 */
   unsigned grace_ms;        /* for requests and leases in flight when stopping; 0: 10 s */
   bool no_prepared;         /* for PgBouncer in transaction mode */
+  const char *public_url;   /* what browsers call this server, "https://orch.example.com"; NULL: what their Host says */
 };
 
 /* What routes, duties and flows share: the `ctx` of every route. */
@@ -33,6 +35,7 @@ struct serve {
   struct serve_options options; /* with the defaults filled in */
   char *owner;                  /* this process, as claims name it: "serve:HOST:PID:RANDOM" */
   bool stopping;
+  struct login_guard logins;
   struct chat_routes *chat; /* flow_chat's, for routes_chat; NULL while it does not run */
   struct serve_own *own;    /* serve.c's */
 };

@@ -101,6 +101,7 @@ BEGIN
   WITH gone AS (DELETE FROM orch.outbox WHERE id IN (
       SELECT id FROM orch.outbox WHERE state = 'delivered' AND ended_at < v_now - interval '30 days' LIMIT 5000) RETURNING 1)
     SELECT count(*) INTO v_outbox FROM gone;
-  RETURN jsonb_build_object('replay', v_replay, 'outbox', v_outbox, 'workers', orch.workers_forget(1000))
+  RETURN jsonb_build_object('replay', v_replay, 'outbox', v_outbox, 'workers', orch.workers_forget(1000),
+      'sessions', orch.sessions_forget(5000))
     || orch.observations_forget();
 END $$;

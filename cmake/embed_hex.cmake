@@ -1,0 +1,10 @@
+# The bytes of a file as the inside of a C array, and how many they are. For the scripts that make embedded files.
+function(embed_hex path ret_text ret_length)
+  file(READ ${path} hex HEX)
+  string(LENGTH "${hex}" hex_length)
+  math(EXPR length "${hex_length} / 2")
+  string(REGEX REPLACE "(................................)" "\\1\n" hex "${hex}")
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
+  set(${ret_text} "${hex}" PARENT_SCOPE)
+  set(${ret_length} ${length} PARENT_SCOPE)
+endfunction()
