@@ -21,6 +21,17 @@ static inline void bytes_put_double(struct strbuf *out, double value) {
   bytes_put(out, raw, 8);
 }
 
+/* Seven bits a byte, low ones first, the top bit says that more follow; the shortest form is the only one. */
+static inline void bytes_put_varint(struct strbuf *out, unsigned __int128 value) {
+  for (; value >= 128; value >>= 7) bytes_put(out, ((uint64_t)value & 127) | 128, 1);
+  bytes_put(out, (uint64_t)value, 1);
+}
+/* Signed: 0, -1, 1, -2, ... become 0, 1, 2, 3, ... */
+static inline void bytes_put_signed(struct strbuf *out, __int128 value) {
+  unsigned __int128 doubled = (unsigned __int128)value << 1;
+  bytes_put_varint(out, value < 0 ? ~doubled : doubled);
+}
+
 struct bytes_reader {
   const unsigned char *at;
   size_t left;
@@ -37,6 +48,24 @@ static inline uint64_t bytes_get(struct bytes_reader *in, unsigned width) {
   in->at += width;
   in->left -= width;
   return value;
+}
+
+static inline unsigned __int128 bytes_get_varint(struct bytes_reader *in) {
+  unsigned __int128 value = 0;
+  for (unsigned shift = 0; shift < 126; shift += 7) {
+    uint64_t byte = bytes_get(in, 1);
+    value |= (unsigned __int128)(byte & 127) << shift;
+    if (byte < 128) {
+      if (byte == 0 && shift > 0) in->failed = true;
+      return value;
+    }
+  }
+  in->failed = true; /* longer than anything that is written here */
+  return 0;
+}
+static inline __int128 bytes_get_signed(struct bytes_reader *in) {
+  unsigned __int128 doubled = bytes_get_varint(in);
+  return doubled & 1 ? ~(__int128)(doubled >> 1) : (__int128)(doubled >> 1);
 }
 
 static inline double bytes_get_double(struct bytes_reader *in) {

@@ -1,8 +1,13 @@
 #include "stats/decide.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/mem.h"
+#include "stats/fdr.h"
 
 const double drift_quantile_levels[DRIFT_QUANTILES] = {0.05, 0.25, 0.5, 0.75, 0.95};
 
@@ -11,125 +16,192 @@ const char *drift_verdict_name(enum drift_verdict verdict) {
   return names[verdict];
 }
 
-static void measure_all(const struct sketch *ref, const struct sketch *now, struct drift_column *c) {
-  c->n_ref = ref->finite;
-  c->n_now = now->finite;
-  c->rows_ref = ref->n;
-  c->rows_now = now->n;
-  c->psi = measure_psi(ref, now);
-  c->ks = measure_ks(ref, now);
-  c->noise_corrected = measure_noise_corrected(c->ks.statistic, (double)ref->finite, (double)now->finite);
-  c->chi2 = measure_chi2(ref, now);
-  c->missing = measure_missing(ref, now);
-  for (size_t i = 0; i < DRIFT_QUANTILES; i++) {
-    c->quantiles_ref[i] = sketch_quantile(ref, drift_quantile_levels[i]);
-    c->quantiles_now[i] = sketch_quantile(now, drift_quantile_levels[i]);
-  }
+const char *drift_direction_name(enum drift_direction direction) {
+  static const char *const names[] = {NULL, "up", "down", "spread", "shape", "categories"};
+  return names[direction];
 }
 
+/* ---- measuring ---- */
+
 static void column_clear(struct drift_column *c) {
-  *c = (struct drift_column){.verdict = DRIFT_INSUFFICIENT,
-                             .since_row = -1,
-                             .psi = NAN,
-                             .noise_corrected = NAN,
-                             .ks = {.statistic = NAN, .bound = NAN, .p_value = NAN},
-                             .chi2 = {.statistic = NAN, .p_value = NAN},
-                             .missing = {.ref = NAN, .now = NAN, .z = NAN, .p_value = NAN}};
+  *c = (struct drift_column){
+      .verdict = DRIFT_INSUFFICIENT, .since_row = -1, .p_value = NAN, .p_adjusted = NAN, .effect = NAN};
+  distance_none(&c->d);
   for (size_t i = 0; i < DRIFT_QUANTILES; i++) c->quantiles_ref[i] = c->quantiles_now[i] = NAN;
 }
 
-/* What the missing cells are made of, largest kind first is not worth the words: name every kind that occurs. */
-static void fault_words(const struct sketch *now, struct drift_column *c) {
-  char kinds[128] = "";
-  size_t used = 0;
-  const struct {
-    uint64_t count;
-    const char *word;
-  } parts[] = {
-      {now->null, "absent"}, {now->nan, "NaN"}, {now->pos_inf + now->neg_inf, "infinite"}, {now->bad, "not a number"}};
-  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-    if (parts[i].count && used < sizeof kinds)
-      used += (size_t)snprintf(kinds + used, sizeof kinds - used, "%s%llu %s", used ? ", " : "",
-                               (unsigned long long)parts[i].count, parts[i].word);
-  snprintf(
-      c->why, sizeof c->why,
-      "missing values rose from %.1f %% to %.1f %% (%llu of %llu rows: %s; z %.1f, p %.2g): broken data, not drift",
-      100 * c->missing.ref, 100 * c->missing.now, (unsigned long long)sketch_missing(now), (unsigned long long)now->n,
-      kinds, c->missing.z, c->missing.p_value);
+static enum drift_direction direction_of(const struct drift_column *c) {
+  if (c->d.categorical) return DRIFT_CATEGORIES;
+  double spread_ref = c->quantiles_ref[3] - c->quantiles_ref[1], spread_now = c->quantiles_now[3] - c->quantiles_now[1];
+  double step = c->quantiles_now[2] - c->quantiles_ref[2];
+  if (isnan(step)) return DRIFT_NO_DIRECTION;
+  if (step != 0 && fabs(step) >= 0.1 * spread_ref) return step > 0 ? DRIFT_UP : DRIFT_DOWN;
+  return spread_now >= 1.25 * spread_ref || spread_now <= 0.8 * spread_ref ? DRIFT_SPREAD : DRIFT_SHAPE;
 }
 
-/* Counts the hits among the last `of` judged windows and finds where this run of hits began: going back, the run ends
- * where so many misses lie in a row that no window of `of` could reach across them. */
-static void look_back(const struct drift_rule *rule, const struct drift_past *past, size_t n_past, int64_t from_row,
-                      struct drift_column *c) {
-  unsigned gap = c->hit ? 0 : 1, widest = rule->of - rule->hits;
-  c->hits = c->hit;
-  c->judged = 1;
-  if (c->hit) c->since_row = from_row;
-  for (size_t i = 0; i < n_past; i++) {
-    if (!past[i].judged) continue;
-    if (c->judged < rule->of) {
-      c->judged++;
-      c->hits += past[i].hit;
-    }
-    gap = past[i].hit ? 0 : gap + 1;
-    if (gap > widest) break;
-    if (past[i].hit) c->since_row = past[i].from_row;
+/* Of categories: unseen values are left out of the chi-square and tested apart, so two tests make one p. */
+static double p_of(const struct distances *d) {
+  if (!d->categorical) return d->chi2.p_value;
+  double unseen = d->unseen.z > 0 ? d->unseen.p_value : 1;
+  return isnan(d->chi2.p_value) ? NAN : fmin(1, 2 * fmin(d->chi2.p_value, unseen));
+}
+
+void drift_measure(const struct profile_column *ref, const struct profile_column *now, struct drift_column *c) {
+  column_clear(c);
+  if (ref->kind == PROFILE_CATEGORICAL) {
+    distance_categorical(ref->category, now->category, &c->d);
+  } else {
+    distance_numeric(&ref->sketch, &now->sketch, &c->d);
+    sketch_quantiles(&ref->sketch, drift_quantile_levels, DRIFT_QUANTILES, c->quantiles_ref);
+    sketch_quantiles(&now->sketch, drift_quantile_levels, DRIFT_QUANTILES, c->quantiles_now);
   }
+  c->p_value = p_of(&c->d);
+  c->effect = c->d.psi;
+  c->direction = direction_of(c);
 }
 
-static void drift_words(const struct drift_rule *rule, struct drift_column *c) {
+/* ---- memory ---- */
+
+void drift_memory_init(struct drift_memory *memory) {
+  *memory = (struct drift_memory){.since = -1};
+}
+
+void drift_memory_to_text(const struct drift_memory *m, char ret_text[DRIFT_MEMORY_TEXT_SIZE]) {
+  snprintf(ret_text, DRIFT_MEMORY_TEXT_SIZE, "%" PRIx64 ":%u:%u:%" PRId64, m->ring, m->judged, m->misses, m->since);
+}
+
+bool drift_memory_from_text(const char *text, struct drift_memory *ret) {
+  struct drift_memory m;
+  char again[DRIFT_MEMORY_TEXT_SIZE];
+  char *end;
+  m.ring = strtoull(text, &end, 16);
+  if (*end != ':') return false;
+  m.judged = (unsigned)strtoul(end + 1, &end, 10);
+  if (*end != ':') return false;
+  m.misses = (unsigned)strtoul(end + 1, &end, 10);
+  if (*end != ':') return false;
+  m.since = strtoll(end + 1, &end, 10);
+  drift_memory_to_text(&m, again);
+  if (strcmp(text, again) != 0 || m.judged > DRIFT_OF_MAX || m.since < -1) return false;
+  if (m.judged < 64 && m.ring >> m.judged) return false;
+  *ret = m;
+  return true;
+}
+
+/* A run of hits ends where so many misses lie in a row that no window of `of` could reach across them. */
+void drift_memory_add(const struct drift_rule *rule, struct drift_memory *m, bool hit, int64_t from) {
+  unsigned widest = rule->of - rule->hits;
+  m->ring = m->ring << 1 | hit;
+  if (m->judged < DRIFT_OF_MAX) m->judged++;
+  if (hit) {
+    if (m->since < 0 || m->misses > widest) m->since = from;
+    m->misses = 0;
+    return;
+  }
+  if (m->misses < UINT32_MAX) m->misses++;
+  if (m->misses > widest) m->since = -1;
+}
+
+static void look_back(const struct drift_rule *rule, const struct drift_memory *m, struct drift_column *c) {
+  c->judged = m->judged < rule->of ? m->judged : rule->of;
+  uint64_t mask = c->judged < 64 ? (1ull << c->judged) - 1 : ~0ull;
+  c->hits = (unsigned)__builtin_popcountll(m->ring & mask);
+  c->verdict = c->hits >= rule->hits ? DRIFT_DRIFT : DRIFT_OK;
+  c->since_row = c->hit || c->verdict == DRIFT_DRIFT ? m->since : -1;
+}
+
+/* ---- words ---- */
+
+static void p_words(double p, char *out, size_t size) {
+  if (p < 1e-16)
+    snprintf(out, size, "p < 1e-16");
+  else
+    snprintf(out, size, "p %.2g", p);
+}
+
+static void moved_words(const struct drift_column *c, char *out, size_t size) {
+  if (c->d.categorical) {
+    snprintf(out, size, "largest change of a share %.1f points, %.1f %% unseen", 100 * c->d.linf,
+             100 * c->d.unseen.now);
+    return;
+  }
   const char *way = c->quantiles_now[2] > c->quantiles_ref[2]   ? "up"
                     : c->quantiles_now[2] < c->quantiles_ref[2] ? "down"
                                                                 : "unchanged";
-  char p[32], moved[96];
-  if (c->chi2.p_value < 1e-16)
-    snprintf(p, sizeof p, "p < 1e-16");
-  else
-    snprintf(p, sizeof p, "p %.2g", c->chi2.p_value);
-  snprintf(moved, sizeof moved, "median %.4g -> %.4g (%s)", c->quantiles_ref[2], c->quantiles_now[2], way);
-  if (c->verdict == DRIFT_DRIFT)
-    snprintf(c->why, sizeof c->why,
-             "drift in %u of the last %u windows: PSI %.2f, KS %.2f, chi-square %s, %s; %llu values "
-             "against %llu",
-             c->hits, c->judged, c->psi, c->ks.statistic, p, moved, (unsigned long long)c->n_now,
-             (unsigned long long)c->n_ref);
-  else if (c->hit)
-    snprintf(c->why, sizeof c->why, "moved (PSI %.2f, KS %.2f, chi-square %s, %s), in %u of the %u windows needed",
-             c->psi, c->ks.statistic, p, moved, c->hits, rule->hits);
-  else
-    snprintf(c->why, sizeof c->why, "as in training: PSI %.2f (limit %.2g), KS %.2f, chi-square %s, %s", c->psi,
-             rule->psi, c->ks.statistic, p, moved);
+  snprintf(out, size, "KS %.2f, median %.4g -> %.4g (%s)", c->d.ks.statistic, c->quantiles_ref[2], c->quantiles_now[2],
+           way);
 }
 
-void drift_decide_column(const struct drift_rule *rule, const struct sketch *ref, const struct sketch *now,
-                         const struct drift_past *past, size_t n_past, int64_t from_row, struct drift_column *c) {
-  column_clear(c);
-  if (!ref) {
-    snprintf(c->why, sizeof c->why, "not a numeric column of the champion's training profile");
-    return;
+static void drift_words(const struct drift_rule *rule, struct drift_column *c) {
+  char p[32], moved[160];
+  p_words(c->p_adjusted, p, sizeof p);
+  moved_words(c, moved, sizeof moved);
+  if (c->verdict == DRIFT_DRIFT)
+    snprintf(c->why, sizeof c->why, "drift in %u of the last %u windows: PSI %.2f, %s, %s; %llu values against %llu",
+             c->hits, c->judged, c->d.psi, moved, p, (unsigned long long)c->d.n_now, (unsigned long long)c->d.n_ref);
+  else if (c->hit)
+    snprintf(c->why, sizeof c->why, "moved (PSI %.2f, %s, %s), in %u of the %u windows needed", c->d.psi, moved, p,
+             c->hits, rule->hits);
+  else
+    snprintf(c->why, sizeof c->why, "as in training: PSI %.2f (limit %.2g), %s, %s", c->d.psi, rule->psi, moved, p);
+}
+
+/* ---- deciding ---- */
+
+/* Everything before the tests are weighed against each other. True when the column may be a hit. */
+static bool judge_alone(const struct drift_rule *rule, const struct drift_input *in, struct drift_column *c) {
+  if (!in->ref) {
+    column_clear(c);
+    snprintf(c->why, sizeof c->why, "not a column of the champion's training profile");
+    return false;
   }
-  measure_all(ref, now, c);
-  if (now->n < rule->min_rows) {
-    snprintf(c->why, sizeof c->why, "%llu rows, at least %llu are needed", (unsigned long long)now->n,
+  drift_measure(in->ref, in->now, c);
+  if (c->d.rows_now < rule->min_rows) {
+    snprintf(c->why, sizeof c->why, "%llu rows, at least %llu are needed", (unsigned long long)c->d.rows_now,
              (unsigned long long)rule->min_rows);
-    return;
+    return false;
   }
-  if (c->missing.now - c->missing.ref > rule->null_jump && c->missing.p_value < rule->p_value) {
+  c->n_faults = quality_column_measured(&rule->quality, in->ref, in->now, &c->d, c->faults);
+  if (c->n_faults) {
     c->verdict = DRIFT_FAULT;
-    fault_words(now, c);
-    return;
+    c->effect = c->faults[0].share_now - c->faults[0].share_ref;
+    snprintf(c->why, sizeof c->why, "%s: broken data, not drift", c->faults[0].why);
+    return false;
   }
-  if (!c->ks.sufficient) {
+  double n = (double)c->d.n_ref, m = (double)c->d.n_now;
+  if (isnan(c->p_value) || n * m / (n + m) < MEASURE_EN_MIN) {
     snprintf(c->why, sizeof c->why, "%llu values against %llu in training: too few to compare",
-             (unsigned long long)now->finite, (unsigned long long)ref->finite);
-    return;
+             (unsigned long long)c->d.n_now, (unsigned long long)c->d.n_ref);
+    return false;
   }
-  c->hit = c->psi >= rule->psi && c->chi2.p_value < rule->p_value;
-  look_back(rule, past, n_past, from_row, c);
-  c->verdict = c->hits >= rule->hits ? DRIFT_DRIFT : DRIFT_OK;
-  if (c->verdict == DRIFT_OK && !c->hit) c->since_row = -1;
-  drift_words(rule, c);
+  return true;
+}
+
+static bool is_large(const struct drift_rule *rule, const struct distances *d) {
+  if (!d->categorical) return d->psi >= rule->psi;
+  return d->psi - d->psi_noise >= rule->psi || d->noise_corrected >= rule->linf;
+}
+
+void drift_decide(const struct drift_rule *rule, const struct drift_input *inputs, size_t n, int64_t from,
+                  struct drift_column *ret, struct drift_window *ret_window) {
+  double *p = mem_calloc(n + 1, sizeof p[0]);
+  for (size_t i = 0; i < n; i++) p[i] = judge_alone(rule, &inputs[i], &ret[i]) ? ret[i].p_value : NAN;
+  if (!rule->each_alone) fdr_adjust(p, n, p);
+  for (size_t i = 0; i < n; i++) {
+    struct drift_column *c = &ret[i];
+    if (isnan(p[i])) {
+      c->direction = DRIFT_NO_DIRECTION;
+      continue;
+    }
+    c->p_adjusted = p[i];
+    c->hit = is_large(rule, &c->d) && c->p_adjusted < rule->p_value;
+    drift_memory_add(rule, inputs[i].memory, c->hit, from);
+    look_back(rule, inputs[i].memory, c);
+    if (!c->hit && c->verdict != DRIFT_DRIFT) c->direction = DRIFT_NO_DIRECTION;
+    drift_words(rule, c);
+  }
+  mem_free(p);
+  *ret_window = drift_decide_window(ret, n);
 }
 
 struct drift_window drift_decide_window(const struct drift_column *columns, size_t n) {

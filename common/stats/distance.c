@@ -122,6 +122,7 @@ struct measure_chi2 distance_chi2_pooled(const uint64_t *ref, const uint64_t *no
 void distance_none(struct distances *d) {
   const struct measure_share none = {.ref = NAN, .now = NAN, .z = NAN, .p_value = NAN};
   *d = (struct distances){.psi = NAN,
+                          .psi_noise = NAN,
                           .ks = {.statistic = NAN, .bound = NAN, .p_value = NAN},
                           .js = NAN,
                           .tvd = NAN,
@@ -136,7 +137,10 @@ void distance_none(struct distances *d) {
 }
 
 static void group_distances(const uint64_t *p, const uint64_t *q, size_t k, struct distances *d) {
+  double groups = 0;
+  for (size_t i = 0; i < k; i++) groups += p[i] > 0 || q[i] > 0;
   d->psi = measure_psi_counts(p, q, k);
+  if (!isnan(d->psi)) d->psi_noise = (groups - 1) * (1 / (double)d->n_ref + 1 / (double)d->n_now);
   d->js = distance_js_counts(p, q, k);
   d->tvd = distance_tvd_counts(p, q, k);
   d->hellinger = distance_hellinger_counts(p, q, k);

@@ -53,7 +53,8 @@ struct distances {
   uint64_t n_ref, n_now;       /* values: finite numbers, or texts */
   uint64_t rows_ref, rows_now; /* cells */
   double psi;                  /* measure_psi(); of a category over its groups, with the same floor */
-  struct measure_ks ks;        /* numbers only: NaN and not sufficient for a category */
+  double psi_noise;     /* what it is on average without drift: (k - 1)(1/n + 1/m), k groups that hold anything */
+  struct measure_ks ks; /* numbers only: NaN and not sufficient for a category */
   double js, tvd, hellinger, linf;
   struct distance_wasserstein wasserstein; /* numbers only */
   struct measure_chi2 chi2;     /* numbers: over the decile bins; categories: rare ones pooled, unseen ones left out */

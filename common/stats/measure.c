@@ -4,8 +4,6 @@
 
 #include "stats/special.h"
 
-#define KS_EN_MIN 4
-
 static double total_of(const uint64_t *counts, size_t k) {
   double total = 0;
   for (size_t i = 0; i < k; i++) total += (double)counts[i];
@@ -32,7 +30,7 @@ double measure_psi(const struct sketch *ref, const struct sketch *now) {
 double measure_ks_p(double statistic, double n, double m) {
   if (isnan(statistic) || n + m == 0) return NAN;
   double en = n * m / (n + m);
-  if (en < KS_EN_MIN) return NAN;
+  if (en < MEASURE_EN_MIN) return NAN;
   double root = sqrt(en);
   return special_kolmogorov_q((root + 0.12 + 0.11 / root) * statistic);
 }
@@ -42,7 +40,7 @@ static struct measure_ks ks_result(double statistic, double slack, double n, dou
   return (struct measure_ks){.statistic = statistic,
                              .bound = fmin(1, statistic + slack),
                              .p_value = measure_ks_p(statistic, n, m),
-                             .sufficient = en >= KS_EN_MIN};
+                             .sufficient = en >= MEASURE_EN_MIN};
 }
 
 struct measure_ks measure_ks(const struct sketch *ref, const struct sketch *now) {

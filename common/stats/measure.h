@@ -13,6 +13,8 @@
 
 /* The smallest share a bin is given before the logarithm; shares are not renormalised after it. */
 #define MEASURE_PSI_FLOOR 1e-4
+/* Below this n m / (n + m) two samples are too small to compare. */
+#define MEASURE_EN_MIN 4
 
 /* Population stability index: sum_i (q_i - p_i) ln(q_i / p_i) over k bins, shares floored at 1e-4.
  *

@@ -20,7 +20,7 @@ static struct drift_rule rule_of(const json_t *spec) {
   rule.min_rows = (uint64_t)fmax(1, number_or(spec, "min_rows", (double)rule.min_rows));
   rule.psi = number_or(spec, "psi", rule.psi);
   rule.p_value = number_or(spec, "p_value", rule.p_value);
-  rule.null_jump = number_or(spec, "null_jump", rule.null_jump);
+  rule.quality.null_jump = number_or(spec, "null_jump", rule.quality.null_jump);
   double of = fmin(DRIFT_OF_MAX, fmax(1, number_or(want, "of", rule.of)));
   rule.of = (unsigned)of;
   rule.hits = (unsigned)fmin(of, fmax(1, number_or(want, "hits", rule.hits)));
@@ -82,8 +82,8 @@ static bool load_profile(struct window_eval *eval, const void *bytes, size_t len
   }
   for (size_t i = 0; i < eval->n_columns; i++) {
     struct window_column *column = &eval->columns[i];
-    column->ref = eval->profile ? profile_find(eval->profile, column->name) : NULL;
-    if (column->ref) sketch_init(&column->now, &column->ref->grid);
+    column->ref = eval->profile ? profile_column(eval->profile, column->name) : NULL;
+    if (column->ref) profile_column_window(&column->now, column->ref);
   }
   return true;
 }
@@ -103,6 +103,7 @@ struct window_eval *window_eval_new(const struct window_task *task, struct err *
 
 void window_eval_free(struct window_eval *eval) {
   if (!eval) return;
+  for (size_t i = 0; i < eval->n_columns; i++) profile_column_fini(&eval->columns[i].now);
   profile_free(eval->profile);
   json_decref(eval->spec);
   json_decref(eval->history);
@@ -114,7 +115,12 @@ void window_eval_free(struct window_eval *eval) {
 static struct cell cell_of(const json_t *value) {
   if (!value || json_is_null(value)) return cell_null();
   if (json_is_number(value)) return cell_number(json_number_value(value));
-  if (json_is_boolean(value)) return cell_number(json_is_true(value));
+  if (json_is_boolean(value)) { /* 1 or 0 among numbers, a word among texts */
+    struct cell cell = json_is_true(value) ? cell_text("true", 4) : cell_text("false", 5);
+    cell.kind = CELL_NUMBER;
+    cell.number = json_is_true(value);
+    return cell;
+  }
   if (json_is_string(value)) return cell_from_json_text(json_string_value(value), json_string_length(value));
   return cell_bad();
 }
@@ -124,7 +130,7 @@ static void add_row(struct window_eval *eval, const char *line, size_t len) {
   json_t *row = observe_row(line, len, &ignored);
   for (size_t i = 0; i < eval->n_columns; i++)
     if (eval->columns[i].ref)
-      sketch_add_cell(&eval->columns[i].now, cell_of(json_object_get(row, eval->columns[i].name)));
+      profile_column_add(&eval->columns[i].now, cell_of(json_object_get(row, eval->columns[i].name)));
   int64_t at;
   if (row && observe_row_time(row, &at) && at <= eval->now_us) {
     if (!eval->has_times || at < eval->oldest_us) eval->oldest_us = at;
@@ -149,23 +155,23 @@ int64_t window_eval_rows(const struct window_eval *eval) {
   return eval->rows;
 }
 
-/* What earlier windows said of one column. */
-static size_t past_of_column(const struct window_eval *eval, const char *name, struct drift_past *past, size_t max) {
-  size_t n = 0;
-  for (size_t i = 0; i < eval->n_past && n < max; i++) {
+/* What earlier windows said of one column, oldest first. */
+static struct drift_memory memory_of_column(const struct window_eval *eval, const char *name) {
+  struct drift_memory memory;
+  drift_memory_init(&memory);
+  for (size_t i = eval->n_past; i-- > 0;) {
     size_t index;
     json_t *column;
     json_array_foreach(json_object_get(eval->past[i].result, "columns"), index, column) {
       const char *its_name = json_string_value(json_object_get(column, "name"));
       const char *verdict = json_string_value(json_object_get(column, "verdict"));
       if (!its_name || !verdict || strcmp(its_name, name) != 0) continue;
-      past[n++] = (struct drift_past){.judged = strcmp(verdict, "ok") == 0 || strcmp(verdict, "drift") == 0,
-                                      .hit = json_is_true(json_object_get(column, "hit")),
-                                      .from_row = eval->past[i].from_row};
+      if (strcmp(verdict, "ok") == 0 || strcmp(verdict, "drift") == 0)
+        drift_memory_add(&eval->rule, &memory, json_is_true(json_object_get(column, "hit")), eval->past[i].from_row);
       break;
     }
   }
-  return n;
+  return memory;
 }
 
 bool window_eval_finish(struct window_eval *eval, char **ret_result, char **ret_signals, struct err *err) {
@@ -173,16 +179,18 @@ bool window_eval_finish(struct window_eval *eval, char **ret_result, char **ret_
     return err_set(err, ERR_INVALID, "the window [%lld, %lld) came with %lld rows", (long long)eval->from_row,
                    (long long)eval->to_row, (long long)eval->rows);
   struct drift_column *said = mem_calloc(eval->n_columns, sizeof said[0]);
+  struct drift_input *inputs = mem_calloc(eval->n_columns, sizeof inputs[0]);
+  struct drift_memory *memories = mem_calloc(eval->n_columns, sizeof memories[0]);
   for (size_t i = 0; i < eval->n_columns; i++) {
-    struct window_column *column = &eval->columns[i];
-    struct drift_past past[DRIFT_OF_MAX * 2];
-    size_t n_past = past_of_column(eval, column->name, past, ARRAY_LEN(past));
-    drift_decide_column(&eval->rule, column->ref, &column->now, past, n_past, eval->from_row, &said[i]);
+    memories[i] = memory_of_column(eval, eval->columns[i].name);
+    inputs[i] = (struct drift_input){.ref = eval->columns[i].ref, .now = &eval->columns[i].now, .memory = &memories[i]};
   }
+  drift_decide(&eval->rule, inputs, eval->n_columns, eval->from_row, said, &eval->window);
   eval->said = said;
-  eval->window = drift_decide_window(said, eval->n_columns);
   window_say(eval, ret_result, ret_signals);
   eval->said = NULL;
   mem_free(said);
+  mem_free(inputs);
+  mem_free(memories);
   return true;
 }

@@ -8,13 +8,13 @@
 #include <stdint.h>
 
 #include "stats/decide.h"
-#include "stats/sketch.h"
+#include "stats/profile.h"
 #include "trigger/window_eval.h"
 
 struct window_column {
-  const char *name;         /* inside `spec` */
-  const struct sketch *ref; /* inside `profile`; NULL when it has no such column */
-  struct sketch now;
+  const char *name;                 /* inside `spec` */
+  const struct profile_column *ref; /* inside `profile`; NULL when it has no such column */
+  struct profile_column now;
 };
 
 struct window_past {

@@ -28,25 +28,25 @@ static json_t *column_document(const struct window_column *column, const struct 
                           c->hit, "why", c->why);
   if (!doc) doc = json_object(); /* only for a name that is no UTF-8, which jansson never hands out */
   if (c->since_row >= 0) json_object_set_new(doc, "since_row", json_integer(c->since_row));
-  json_object_set_new(doc, "psi", real(c->psi));
+  json_object_set_new(doc, "psi", real(c->d.psi));
   json_object_set_new(doc, "ks",
-                      json_pack("{so so so}", "statistic", real(c->ks.statistic), "bound", real(c->ks.bound), "p_value",
-                                real(c->ks.p_value)));
-  json_object_set_new(doc, "noise_corrected", real(c->noise_corrected));
+                      json_pack("{so so so}", "statistic", real(c->d.ks.statistic), "bound", real(c->d.ks.bound),
+                                "p_value", real(c->d.ks.p_value)));
+  json_object_set_new(doc, "noise_corrected", real(c->d.noise_corrected));
   json_object_set_new(doc, "chi2",
-                      json_pack("{so si so}", "statistic", real(c->chi2.statistic), "df", (int)c->chi2.df, "p_value",
-                                real(c->chi2.p_value)));
+                      json_pack("{so si so}", "statistic", real(c->d.chi2.statistic), "df", (int)c->d.chi2.df,
+                                "p_value", real(c->d.chi2.p_value)));
   json_object_set_new(doc, "missing",
-                      json_pack("{so so so so}", "ref", real(c->missing.ref), "now", real(c->missing.now), "z",
-                                real(c->missing.z), "p_value", real(c->missing.p_value)));
+                      json_pack("{so so so so}", "ref", real(c->d.missing.ref), "now", real(c->d.missing.now), "z",
+                                real(c->d.missing.z), "p_value", real(c->d.missing.p_value)));
   json_object_set_new(doc, "quantiles",
                       json_pack("{so so so}", "levels", reals(drift_quantile_levels, DRIFT_QUANTILES), "ref",
                                 reals(c->quantiles_ref, DRIFT_QUANTILES), "now",
                                 reals(c->quantiles_now, DRIFT_QUANTILES)));
-  json_object_set_new(doc, "n_ref", json_integer((json_int_t)c->n_ref));
-  json_object_set_new(doc, "n_now", json_integer((json_int_t)c->n_now));
-  json_object_set_new(doc, "rows_ref", json_integer((json_int_t)c->rows_ref));
-  json_object_set_new(doc, "rows_now", json_integer((json_int_t)c->rows_now));
+  json_object_set_new(doc, "n_ref", json_integer((json_int_t)c->d.n_ref));
+  json_object_set_new(doc, "n_now", json_integer((json_int_t)c->d.n_now));
+  json_object_set_new(doc, "rows_ref", json_integer((json_int_t)c->d.rows_ref));
+  json_object_set_new(doc, "rows_now", json_integer((json_int_t)c->d.rows_now));
   return doc;
 }
 
@@ -58,9 +58,7 @@ static size_t ranked(const struct window_eval *eval, enum drift_verdict verdict,
     size_t at = n++;
     for (; at > 0; at--) {
       const struct drift_column *before = &eval->said[order[at - 1]], *it = &eval->said[i];
-      double a = verdict == DRIFT_FAULT ? before->missing.now - before->missing.ref : before->psi;
-      double b = verdict == DRIFT_FAULT ? it->missing.now - it->missing.ref : it->psi;
-      if (a >= b) break;
+      if (before->effect >= it->effect) break;
       order[at] = order[at - 1];
     }
     order[at] = i;
@@ -152,9 +150,13 @@ static void title_words(const struct window_eval *eval, enum drift_verdict verdi
   const struct drift_column *first = &eval->said[order[0]];
   strbuf_puts(out, eval->columns[order[0]].name);
   if (verdict == DRIFT_FAULT)
-    strbuf_printf(out, " broken: missing %.1f %% -> %.1f %%, ", 100 * first->missing.ref, 100 * first->missing.now);
+    strbuf_printf(out, " broken: %s %.1f %% -> %.1f %%, ", quality_check_name(first->faults[0].check),
+                  100 * first->faults[0].share_ref, 100 * first->faults[0].share_now);
+  else if (first->d.categorical)
+    strbuf_printf(out, " drifted: PSI %.2f, largest change of a share %.1f points, ", first->d.psi,
+                  100 * first->d.linf);
   else
-    strbuf_printf(out, " drifted: PSI %.2f, median %.4g -> %.4g, ", first->psi, first->quantiles_ref[2],
+    strbuf_printf(out, " drifted: PSI %.2f, median %.4g -> %.4g, ", first->d.psi, first->quantiles_ref[2],
                   first->quantiles_now[2]);
   since_words(s, out);
   name_others(eval, order, n, out);
@@ -169,8 +171,7 @@ static void push_signal(const struct window_eval *eval, const char *kind, enum d
   if (firing)
     title_words(eval, verdict, s, &title);
   else
-    strbuf_printf(&title, "%s: %s", eval->name,
-                  fault ? "missing values are as in training again" : "no drift any more");
+    strbuf_printf(&title, "%s: %s", eval->name, fault ? "the data are sound again" : "no drift any more");
   json_t *signal =
       json_pack("{s:s+ s:s s:s+ s:s s:s}", "source", "monitor:", eval->name, "kind", fault ? "data_fault" : "drift",
                 "fingerprint", eval->name, fault ? "/fault" : "/drift", "status", firing ? "firing" : "resolved",

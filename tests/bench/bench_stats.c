@@ -20,7 +20,7 @@
 static struct {
   double *values;
   struct sketch_grid grid;
-  struct sketch ref[COLUMNS], now[COLUMNS];
+  struct profile_column ref[COLUMNS], now[COLUMNS];
   struct strbuf body, profile, spec;
   int rows;
 } t;
@@ -58,7 +58,7 @@ static void make_rows(void) {
   strbuf_puts(&t.spec, "{\"name\":\"bench\",\"columns\":[");
   for (int c = 0; c < COLUMNS; c++) {
     snprintf(profile.columns[c].name, sizeof profile.columns[c].name, "column_%d", c);
-    profile.columns[c].sketch = t.ref[c];
+    profile.columns[c].sketch = t.ref[c].sketch;
     strbuf_printf(&t.spec, "%s\"column_%d\"", c ? "," : "", c);
   }
   strbuf_puts(&t.spec, "]}");
@@ -72,17 +72,23 @@ static void make_rows(void) {
 
 /* Each returns how much it did. */
 static double sketch_values(void) {
-  for (int c = 0; c < COLUMNS; c++) sketch_init(&t.ref[c], &t.grid);
+  for (int c = 0; c < COLUMNS; c++) sketch_init(&t.ref[c].sketch, &t.grid);
   for (size_t at = 0; at < VALUES; at += 1000)
-    for (int c = 0; c < COLUMNS; c++) sketch_add_many(&t.ref[c], t.values + at, 1000);
+    for (int c = 0; c < COLUMNS; c++) sketch_add_many(&t.ref[c].sketch, t.values + at, 1000);
   return (double)VALUES * COLUMNS;
 }
 
 static double decide_columns(void) {
   struct drift_rule rule = DRIFT_RULE_DEFAULT;
-  struct drift_column said;
-  for (int i = 0; i < 500; i++)
-    for (int c = 0; c < COLUMNS; c++) drift_decide_column(&rule, &t.ref[c], &t.now[c], NULL, 0, 0, &said);
+  static struct drift_column said[COLUMNS];
+  struct drift_memory memories[COLUMNS];
+  struct drift_input inputs[COLUMNS];
+  struct drift_window window;
+  for (int c = 0; c < COLUMNS; c++) {
+    drift_memory_init(&memories[c]);
+    inputs[c] = (struct drift_input){.ref = &t.ref[c], .now = &t.now[c], .memory = &memories[c]};
+  }
+  for (int i = 0; i < 500; i++) drift_decide(&rule, inputs, COLUMNS, i, said, &window);
   return 500;
 }
 
@@ -131,8 +137,8 @@ int main(void) {
   printf("statistics on %s (%s), median of %d rounds\n", machine.nodename, machine.machine, ROUNDS);
   printf("sketch ingest, %d columns:        %8.1f million values/s\n", COLUMNS, measure(sketch_values) / 1e6);
   for (int c = 0; c < COLUMNS; c++) {
-    sketch_init(&t.now[c], &t.grid);
-    for (int i = 0; i < WINDOW; i++) sketch_add(&t.now[c], t.values[i * 7 + c] + 0.02 * c);
+    sketch_init(&t.now[c].sketch, &t.grid);
+    for (int i = 0; i < WINDOW; i++) sketch_add(&t.now[c].sketch, t.values[i * 7 + c] + 0.02 * c);
   }
   printf("all measures on %d columns:       %8.1f us\n", COLUMNS, 1e6 / measure(decide_columns));
   make_rows();

@@ -124,7 +124,12 @@ static void profile_from_csv(void **state) {
   struct profile *p = profile_of("city,sales,inventory\nAbilene,72,6.3\nAustin,1025,\nDallas,NaN,x\nWaco,10,2\n", &err);
   assert_non_null(p);
   assert_int_equal(p->rows, 4);
-  assert_null(profile_find(p, "city")); /* texts */
+  assert_null(profile_find(p, "city")); /* texts: no sketch of numbers */
+  const struct profile_column *city = profile_column(p, "city");
+  assert_int_equal(city->kind, PROFILE_CATEGORICAL);
+  assert_int_equal(city->category->dict.n, 4);
+  assert_string_equal(city->category->dict.values[0].text, "Abilene");
+  assert_int_equal(p->distinct_rows, 4);
   const struct sketch *sales = profile_find(p, "sales"), *inventory = profile_find(p, "inventory");
   assert_int_equal(sales->n, 4);
   assert_int_equal(sales->nan, 1);
