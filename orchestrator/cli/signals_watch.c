@@ -8,7 +8,7 @@
 
 #define SPARK_MAX 60
 #define SPARK_MIN 8
-#define BESIDE_SPARK 62 /* columns of a line that its other parts take */
+#define SINCE_WIDTH 28 /* " 20 windows, 23 h 59 m ago", with some room */
 
 struct watch {
   bool drawn;
@@ -20,12 +20,44 @@ static const char *text_of(const json_t *object, const char *key) {
   return text != NULL ? text : "";
 }
 
-static size_t spark_width(const struct cli *cli, size_t name_width) {
+/* How wide the parts of all lines are, so that they stand below each other. */
+struct widths {
+  int name, kind, numbers, verdict, spark;
+};
+
+static int widest(int width, const char *text) {
+  int len = (int)strlen(text);
+  return len > width ? len : width;
+}
+
+/* "0.38 / 0.2": the newest value and the bound, or "" while there is none. */
+static const char *numbers_of(struct cli *cli, const json_t *monitor) {
+  const json_t *newest = cli_monitor_newest(json_object_get(monitor, "windows"));
+  if (newest == NULL) return "";
+  return arena_printf(&cli->arena, "%s / %s", cli_monitor_number(cli, cli_monitor_value(newest, "value")),
+                      cli_monitor_number(cli, cli_monitor_value(newest, "threshold")));
+}
+
+static const char *verdict_of(const json_t *monitor) {
+  return text_of(json_array_get(json_object_get(monitor, "windows"), 0), "verdict");
+}
+
+static struct widths measure(struct cli *cli, const json_t *monitors) {
+  struct widths widths = {.spark = SPARK_MAX};
   struct winsize size;
-  size_t beside = BESIDE_SPARK + name_width;
-  if (!cli->terminal || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return SPARK_MAX;
-  if (size.ws_col < beside + SPARK_MIN) return SPARK_MIN;
-  return size.ws_col - beside < SPARK_MAX ? size.ws_col - beside : SPARK_MAX;
+  size_t i;
+  json_t *m;
+  json_array_foreach(monitors, i, m) {
+    widths.name = widest(widths.name, cli_member(cli, m, "monitor"));
+    widths.kind = widest(widths.kind, cli_member(cli, json_object_get(m, "spec"), "kind"));
+    widths.numbers = widest(widths.numbers, numbers_of(cli, m));
+    widths.verdict = widest(widths.verdict, verdict_of(m));
+  }
+  if (!cli->terminal || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return widths;
+  int room =
+      size.ws_col - (2 + widths.name + 1 + widths.kind + 1 + 1 + widths.numbers + 1 + widths.verdict + SINCE_WIDTH);
+  if (room < widths.spark) widths.spark = room > SPARK_MIN ? room : SPARK_MIN;
+  return widths;
 }
 
 /* Since when the newest verdict has stood: the first window of the run of the same verdict. */
@@ -40,8 +72,7 @@ static const char *since(struct cli *cli, const json_t *windows) {
     run++;
   }
   bool all = run == json_array_size(windows); /* it may be older than what is kept here */
-  return arena_printf(&cli->arena, "%zu window%s%s, since %s", run, run == 1 ? "" : "s",
-                      all && run > 1 ? " or more" : "",
+  return arena_printf(&cli->arena, "%zu%s window%s, %s", run, all && run > 1 ? "+" : "", run == 1 ? "" : "s",
                       cli_ago(cli, json_string_value(json_object_get(first, "closed_at"))));
 }
 
@@ -50,25 +81,24 @@ static const char *padded(struct cli *cli, const char *text, int width) {
   return arena_printf(&cli->arena, "%-*s", width, text);
 }
 
-static void draw_monitor(struct cli *cli, const json_t *m, int name_width, size_t width) {
-  const json_t *windows = json_object_get(m, "windows"), *last = json_array_get(windows, 0);
-  const json_t *newest = cli_monitor_newest(windows);
-  const char *verdict = text_of(last, "verdict");
-  cli_printf("  %s %s ", padded(cli, cli_member(cli, m, "monitor"), name_width),
-             padded(cli, cli_member(cli, json_object_get(m, "spec"), "kind"), 16));
-  if (last == NULL) {
+static void draw_monitor(struct cli *cli, const json_t *m, const struct widths *widths) {
+  const json_t *windows = json_object_get(m, "windows");
+  cli_printf("  %s %s ", padded(cli, cli_member(cli, m, "monitor"), widths->name),
+             padded(cli, cli_member(cli, json_object_get(m, "spec"), "kind"), widths->kind));
+  if (json_array_size(windows) == 0) {
     const char *due = cli_ago(cli, json_string_value(json_object_get(m, "due_at")));
     const char *none = json_object_get(json_object_get(m, "spec"), "window") != NULL ? "no window yet" : "nothing yet";
     if (*due != '\0') none = arena_printf(&cli->arena, "%s, looks %s", none, due);
     cli_printf("%s\n", cli_paint(cli, CLI_DIM, none));
     return;
   }
-  size_t count = json_array_size(windows) < width ? json_array_size(windows) : width;
-  const char *value = cli_monitor_number(cli, cli_monitor_value(newest, "value"));
-  const char *bound = cli_monitor_number(cli, cli_monitor_value(newest, "threshold"));
-  cli_printf("%s%*s %s %s  %s\n", cli_monitor_spark(cli, windows, cli_monitor_value(newest, "threshold"), width),
-             (int)(width - count), "", padded(cli, arena_printf(&cli->arena, "%s / %s", value, bound), 17),
-             cli_paint(cli, cli_verdict_color(verdict), padded(cli, cli_safe(cli, verdict), 12)), since(cli, windows));
+  int drawn = (int)json_array_size(windows) < widths->spark ? (int)json_array_size(windows) : widths->spark;
+  const json_t *threshold = cli_monitor_value(cli_monitor_newest(windows), "threshold");
+  const char *verdict = verdict_of(m);
+  cli_printf("%s%*s %s %s %s\n", cli_monitor_spark(cli, windows, threshold, (size_t)widths->spark),
+             widths->spark - drawn, "", padded(cli, numbers_of(cli, m), widths->numbers),
+             cli_paint(cli, cli_verdict_color(verdict), padded(cli, cli_safe(cli, verdict), widths->verdict)),
+             since(cli, windows));
 }
 
 static void draw_signals(struct cli *cli, const json_t *signals) {
@@ -89,15 +119,12 @@ static void draw_signals(struct cli *cli, const json_t *signals) {
 
 static void draw_all(struct cli *cli, const json_t *document) {
   const json_t *monitors = json_object_get(document, "monitors");
-  size_t i, name_width = 0;
+  const struct widths widths = measure(cli, monitors);
+  size_t i;
   json_t *m;
   cli_printf("%s  %s\n\n", cli_paint(cli, CLI_BOLD, cli_member(cli, document, "pipeline")),
-             cli_paint(cli, CLI_DIM, "each block is a window: the newest at the right, then its value / the bound"));
-  json_array_foreach(monitors, i, m) {
-    size_t len = strlen(cli_member(cli, m, "monitor"));
-    if (len > name_width) name_width = len;
-  }
-  json_array_foreach(monitors, i, m) draw_monitor(cli, m, (int)name_width, spark_width(cli, name_width));
+             cli_paint(cli, CLI_DIM, "a block a window, the newest at the right; its value / the bound"));
+  json_array_foreach(monitors, i, m) draw_monitor(cli, m, &widths);
   if (json_array_size(monitors) == 0) cli_printf("  It has no monitors.\n");
   draw_signals(cli, json_object_get(document, "signals"));
 }

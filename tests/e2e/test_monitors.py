@@ -128,9 +128,9 @@ class MonitorsTest(unittest.TestCase):
     def test_watch_draws_sparklines(self):
         text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"})
         line = next(line for line in text.splitlines() if line.lstrip().startswith("inputs"))
-        self.assertRegex(line, "inputs +drift +▁▁▂▄█ +0.9 / 0.2 +drift +2 windows, since")
+        self.assertRegex(line, "inputs +drift +▁▁▂▄█ +0.9 / 0.2 +drift +2 windows, 20 m")
         line = next(line for line in text.splitlines() if line.lstrip().startswith("accuracy"))
-        self.assertRegex(line, "accuracy +performance +█ +0.81 / 0.75 +ok +1 window, since")
+        self.assertRegex(line, "accuracy +performance +█ +0.81 / 0.75 +ok +1 window, 50 m")
         self.assertRegex(text, "slow +latency +no window yet")
         self.assertRegex(text, "silence +volume +nothing yet")
         self.assertIn(r"drift  ", text)
@@ -145,6 +145,8 @@ class MonitorsTest(unittest.TestCase):
         self.assertRegex(text, r"inputs +drift +__\.:# +0\.9 / 0\.2")
         text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"}, columns=60)
         self.assertIn("▁▁▂▄█", text)
+        text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"}, columns=80)
+        self.assertLessEqual(max(len(line) for line in re.sub("\x1b\\[[A-Z]", "", text).splitlines()), 80)
 
     def test_watch_without_a_terminal_tells_changes(self):
         with subprocess.Popen([kit.ORCH, "signals", "quick", "--watch", "--json"], cwd=self.world.dir, env=self.world.env,
