@@ -117,6 +117,7 @@ BEGIN
     WHERE id = s.id;
   UPDATE orch.incident_member SET proposal_id = v_proposal WHERE signal_id = s.id AND proposal_id IS NULL;
   PERFORM orch.signal_answered(s);
+  PERFORM orch.proposal_announce(p_pipeline, v_proposal);
   PERFORM orch.proposal_start(v_proposal);
   RETURN jsonb_build_object('disposition', 'proposed', 'proposal', v_proposal, 'reason', s.title);
 END $$;

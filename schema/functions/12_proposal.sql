@@ -11,7 +11,7 @@ BEGIN
     WHERE id = p_id;
 END $$;
 
--- Opens a proposal under the pipeline's lock. Returns its id.
+-- Opens a proposal under the pipeline's lock and returns its id. Whoever opens it adds the signals, announces and starts it.
 CREATE OR REPLACE FUNCTION orch.proposal_open(p orch.pipeline, p_reason text, p_opened_by text, p_as_of timestamptz)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -29,9 +29,14 @@ BEGIN
     SELECT v_id, s ->> 'name', CASE WHEN s ->> 'role' = 'evaluate' THEN 'candidate' ELSE '' END, s ->> 'role',
            ARRAY(SELECT jsonb_array_elements_text(s -> 'needs'))
     FROM jsonb_array_elements(v_spec -> 'steps') s;
-  PERFORM orch.emit('proposal.created', p.id, NULL, jsonb_build_object('pipeline', p.name, 'proposal', v_id,
-    'reason', p_reason, 'by', p_opened_by));
   RETURN v_id;
+END $$;
+
+-- Tells of a new proposal, once its signals say why.
+CREATE OR REPLACE FUNCTION orch.proposal_announce(p orch.pipeline, p_id bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM orch.emit('proposal.created', p.id, NULL, (SELECT jsonb_build_object('pipeline', p.name, 'proposal', q.id, 'reason', q.reason,
+    'by', q.opened_by, 'diagnosis', orch.diagnosis(q.id)) FROM orch.proposal q WHERE q.id = p_id));
 END $$;
 
 -- retrain: auto. The jobs that need nothing go to the queue.
@@ -117,7 +122,10 @@ BEGIN
   END IF;
   PERFORM orch.proposers_add(v_id, trim(p_reason));
   PERFORM orch.signal_record_manual(p, v_id, trim(p_reason), p_as_of);
-  IF v_id IS DISTINCT FROM v_open.id THEN PERFORM orch.proposal_start(v_id); END IF;
+  IF v_id IS DISTINCT FROM v_open.id THEN
+    PERFORM orch.proposal_announce(p, v_id);
+    PERFORM orch.proposal_start(v_id);
+  END IF;
   v_answer := jsonb_build_object('proposal', v_id, 'superseded', v_gone,
     'disposition', CASE WHEN v_id = v_open.id THEN 'joined' ELSE 'opened' END);
   IF p_idempotency_key IS NOT NULL THEN

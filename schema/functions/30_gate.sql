@@ -19,6 +19,7 @@ BEGIN
         'signals', (SELECT coalesce(jsonb_agg(jsonb_build_object('signal', s.id, 'kind', s.kind, 'source', s.source, 'title', s.title,
                       'detail', CASE WHEN octet_length(s.detail::text) <= 32768 THEN s.detail
                         ELSE jsonb_build_object('omitted', format('%s bytes; signal %s has them', octet_length(s.detail::text), s.id)) END) ORDER BY s.id), '[]') FROM (SELECT * FROM orch.signal WHERE proposal_id = q.id ORDER BY id LIMIT 50) s),
+        'diagnosis', orch.diagnosis(q.id),
         'policy', p_policy)
       FROM orch.proposal q JOIN orch.pipeline p ON p.id = q.pipeline_id JOIN orch.version v ON v.id = q.version_id
         JOIN orch.revision r ON r.id = q.revision_id LEFT JOIN orch.version c ON c.id = q.champion_id

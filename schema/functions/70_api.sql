@@ -173,6 +173,8 @@ BEGIN
   SELECT * INTO d FROM orch.deployment WHERE proposal_id = p_id ORDER BY id DESC LIMIT 1;
   RETURN orch.doc_proposal_short(q) || jsonb_build_object(
     'as_of', orch.rfc3339(q.as_of), 'seed', q.seed, 'checks', q.checks,
+    -- Once there is a gate, what everybody was asked with; until then, as it stands.
+    'diagnosis', coalesce(g.evidence::jsonb -> 'diagnosis', orch.diagnosis(p_id)),
     'proposers', (SELECT coalesce(jsonb_agg(v.name ORDER BY o.at), '[]') FROM orch.proposal_proposer o JOIN orch.reviewer v ON v.id = o.reviewer_id
                   WHERE o.proposal_id = p_id),
     'signals', (SELECT coalesce(jsonb_agg(orch.doc_signal(s) ORDER BY s.id), '[]') FROM (
