@@ -1,75 +1,161 @@
-/* orch observe PIPELINE FILE: a batch job's rows, straight into the database. */
+/* orch observe PIPELINE FILE: a batch job's rows, or the labels that came for them, straight into the database. */
 #include "cli/verbs.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <zlib.h>
 
+#include "base/clock.h"
 #include "io/db_sync.h"
 #include "stats/csv.h"
 #include "trigger/observe.h"
 #include "trigger/observe_csv.h"
+#include "trigger/observe_labels.h"
+#include "trigger/observe_send.h"
 
-#define BATCH_BYTES (2 * 1024 * 1024) /* a batch is sent once it is this long */
+#define BATCH_BYTES (2 * 1024 * 1024)  /* a batch is sent once it is this long */
+#define LABELS_BYTES (1 * 1024 * 1024) /* one of labels: always fewer lines than OBSERVE_LABELS_MAX */
 #define CHUNK_BYTES (64 * 1024)
 #define COMPLAINTS_MAX 20
+#define PROGRESS_US 200000
 
 struct observing {
   struct cli *cli;
   struct db_sync *db;
   const char *pipeline, *key;
-  struct strbuf batch; /* NDJSON that was not sent yet */
-  uint64_t batch_line; /* NDJSON: the line before the batch's first */
+  bool is_labels;
+  struct observe_plan *plan; /* of rows */
+  struct strbuf batch;       /* NDJSON that was not sent yet */
+  uint64_t batch_line;       /* NDJSON: the line before the batch's first */
   struct observe_csv csv;
-  bool has_header;
-  int64_t rows, rejected, repeated, batches, first_row;
+  bool has_header, shows_progress;
+  int64_t shown_us;
+  int64_t rows, rejected, repeated, batches, first_row, joined, known;
 };
 
-static bool send_rows(struct observing *o, int rows, const void *body, size_t len, struct err *err) {
-  char key[300];
-  snprintf(key, sizeof key, "%s:%lld", o->key ? o->key : "", (long long)o->batches);
-  struct db_value values[] = {db_text(o->pipeline), db_i64(rows), db_bytes(body, len), db_text(o->key ? key : NULL)};
-  char *answer = db_sync_call(o->db, "select orch.observations_append($1, $2, $3, $4)", ARRAY_LEN(values), values, err);
-  if (!answer) return false;
-  json_t *document = json_loads(answer, 0, NULL);
-  if (o->batches == 0) o->first_row = json_integer_value(json_object_get(document, "first_row"));
-  if (json_is_true(json_object_get(document, "repeated"))) o->repeated += rows;
-  json_decref(document);
-  mem_free(answer);
+static bool get_plan(struct observing *o, struct err *err) {
+  struct db_value values[] = {db_text(o->pipeline)};
+  CLEANUP(mem_free_p) char *document = db_sync_call(o->db, OBSERVE_PLAN_SQL, ARRAY_LEN(values), values, err);
+  observe_plan_unref(o->plan);
+  o->plan = document ? observe_plan_new(document, err) : NULL;
+  return o->plan != NULL;
+}
+
+/* The key of the batch at hand; NULL when there is none. */
+static const char *batch_key(const struct observing *o, char *text, size_t size) {
+  if (!o->key) return NULL;
+  snprintf(text, size, "%s:%lld", o->key, (long long)o->batches);
+  return text;
+}
+
+static void count_batch(struct observing *o, int rows, bool repeated) {
+  if (repeated) o->repeated += rows;
   o->batches++;
   o->rows += rows;
+}
+
+static bool send_rows(struct observing *o, const struct observe_batch *batch, struct err *err) {
+  char key[300];
+  struct observe_item item = {o->pipeline, batch_key(o, key, sizeof key), o->plan->revision, batch};
+  const struct observe_item *items[] = {&item};
+  struct observe_send send;
+  struct observe_sent sent = {0};
+  struct db_value values[OBSERVE_SEND_VALUES];
+  observe_send_init(&send, items, 1, values);
+  CLEANUP(mem_free_p) char *answer = db_sync_call(o->db, OBSERVE_SEND_SQL, OBSERVE_SEND_VALUES, values, err);
+  observe_send_fini(&send);
+  json_t *answers = answer ? json_loads(answer, 0, NULL) : NULL;
+  bool fine = answer && observe_sent_read(answers, 0, &sent, err);
+  json_decref(answers);
+  if (!fine) return false;
+  if (o->batches == 0) o->first_row = sent.first_row;
+  count_batch(o, batch->rows, sent.repeated);
   return true;
+}
+
+static bool send_labels(struct observing *o, const struct observe_labels *labels, struct err *err) {
+  char key[300];
+  struct db_value values[OBSERVE_LABELS_VALUES];
+  observe_labels_values(labels, o->pipeline, batch_key(o, key, sizeof key), values);
+  CLEANUP(mem_free_p) char *answer = db_sync_call(o->db, OBSERVE_LABELS_SQL, OBSERVE_LABELS_VALUES, values, err);
+  if (!answer) return false;
+  json_t *said = json_loads(answer, 0, NULL);
+  o->joined += json_integer_value(json_object_get(said, "joined"));
+  o->known += json_integer_value(json_object_get(said, "known"));
+  count_batch(o, labels->batch.rows, json_is_true(json_object_get(said, "repeated")));
+  json_decref(said);
+  return true;
+}
+
+/* Says which lines were refused. */
+static void complain(struct observing *o, const struct observe_batch *judged) {
+  for (size_t i = 0; i < judged->n_errors && o->rejected + (int64_t)i < COMPLAINTS_MAX; i++) {
+    unsigned long long line = o->batch_line + judged->errors[i].line;
+    fprintf(stderr, "orch: line %llu: %s\n", line, cli_safe(o->cli, judged->errors[i].text));
+  }
+  o->rejected += (int64_t)judged->rejected;
+}
+
+static bool flush_labels(struct observing *o, struct err *err) {
+  struct observe_labels labels;
+  bool fine = observe_labels_parse(&labels, o->batch.data, o->batch.len, err);
+  if (fine) {
+    complain(o, &labels.batch);
+    fine = labels.batch.rows == 0 || send_labels(o, &labels, err);
+  }
+  observe_labels_fini(&labels);
+  return fine;
+}
+
+/* When the pipeline was applied anew meanwhile, the rows are read once more by its new plan. */
+static bool flush_rows(struct observing *o, struct err *err) {
+  for (int turn = 0;; turn++) {
+    struct observe_batch judged;
+    bool fine = observe_parse(&judged, o->plan, o->batch.data, o->batch.len, err);
+    if (fine && turn == 0) complain(o, &judged);
+    fine = fine && (judged.rows == 0 || send_rows(o, &judged, err));
+    observe_fini(&judged);
+    if (fine || err->code != ERR_CONFLICT || turn > 0) return fine;
+    if (!get_plan(o, err)) return false;
+  }
+}
+
+static void show_progress(struct observing *o, bool end) {
+  int64_t now = clock_mono_us();
+  if (!o->shows_progress || (!end && now - o->shown_us < PROGRESS_US)) return;
+  o->shown_us = now;
+  fprintf(stderr, end ? "\r\033[K" : "\r%lld %s stored", (long long)o->rows, o->is_labels ? "labels" : "rows");
+  (void)fflush(stderr);
 }
 
 /* Judges what has gathered as the server judges a body, says which lines are no rows, and sends the others. */
 static bool flush(struct observing *o, struct err *err) {
-  struct observe_batch judged;
   if (o->batch.len == 0) return true;
-  bool fine = observe_parse(&judged, o->batch.data, o->batch.len, err);
-  for (size_t i = 0; fine && i < judged.n_errors && o->rejected + (int64_t)i < COMPLAINTS_MAX; i++) {
-    unsigned long long line = o->batch_line + judged.errors[i].line;
-    fprintf(stderr, "orch: line %llu: %s\n", line, cli_safe(o->cli, judged.errors[i].text));
-  }
-  if (fine) {
-    o->rejected += (int64_t)judged.rejected;
-    fine = judged.rows == 0 || send_rows(o, judged.rows, judged.accepted.data, judged.accepted.len, err);
-  }
-  observe_fini(&judged);
+  bool fine = o->is_labels ? flush_labels(o, err) : flush_rows(o, err);
   for (size_t i = 0; i < o->batch.len; i++) o->batch_line += o->batch.data[i] == '\n';
   strbuf_reset(&o->batch);
+  show_progress(o, false);
   return fine;
+}
+
+static bool is_full(const struct observing *o) {
+  return o->batch.len >= (o->is_labels ? LABELS_BYTES : BATCH_BYTES);
 }
 
 static bool csv_record(void *arg, uint64_t line, const struct csv_field *fields, size_t n, struct err *err) {
   struct observing *o = arg;
   bool fine;
   if (!o->has_header) {
-    fine = o->has_header = observe_csv_header(&o->csv, fields, n, err);
+    const char *const of_rows[] = {o->plan ? o->plan->id : NULL, NULL}, *const of_labels[] = {"id", "label", NULL};
+    fine = o->has_header = observe_csv_header(&o->csv, fields, n, o->is_labels ? of_labels : of_rows, err);
     o->batch_line = line;
   } else {
     fine = observe_csv_row(&o->csv, fields, n, &o->batch, err);
     if (fine && o->batch.failed) fine = err_set(err, ERR_LIMIT, "a record too long for a row");
-    if (fine && o->batch.len >= BATCH_BYTES) fine = flush(o, err);
+    if (fine && is_full(o)) fine = flush(o, err);
   }
   return fine || err_prefix(err, "line %llu", (unsigned long long)line);
 }
@@ -84,51 +170,68 @@ static bool ndjson_chunk(struct observing *o, struct strbuf *rest, const char *b
     if (newline) {
       strbuf_add(&o->batch, rest->data, rest->len);
       strbuf_reset(rest);
-      if (o->batch.len >= BATCH_BYTES && !flush(o, err)) return false;
+      if (is_full(o) && !flush(o, err)) return false;
     }
     at = stop;
   }
   return true;
 }
 
-static bool read_all(struct observing *o, FILE *file, bool is_csv, struct err *err) {
+/* gzread() reads plain files as they are. */
+static bool read_all(struct observing *o, gzFile file, bool is_csv, struct err *err) {
   struct strbuf rest;
   struct csv_reader *reader = is_csv ? csv_reader_new(csv_record, o) : NULL;
   char *chunk = mem_alloc(CHUNK_BYTES);
   bool fine = true;
+  int got = 0, code = Z_OK;
   strbuf_init(&rest, OBSERVE_LINE_MAX * 2);
-  for (size_t got; fine && (got = fread(chunk, 1, CHUNK_BYTES, file)) > 0;)
-    fine = is_csv ? csv_reader_feed(reader, chunk, got, err) : ndjson_chunk(o, &rest, chunk, got, err);
-  if (fine && ferror(file)) fine = err_set(err, ERR_IO, "reading failed");
+  while (fine && (got = gzread(file, chunk, CHUNK_BYTES)) > 0)
+    fine = is_csv ? csv_reader_feed(reader, chunk, (size_t)got, err) : ndjson_chunk(o, &rest, chunk, (size_t)got, err);
+  if (fine && got < 0) fine = err_set(err, ERR_IO, "reading failed: %s", gzerror(file, &code));
+  if (fine && gzerror(file, &code) && code == Z_BUF_ERROR) fine = err_set(err, ERR_IO, "the gzip file is cut short");
   if (fine && is_csv) fine = csv_reader_finish(reader, err);
   if (fine && rest.len) strbuf_add(&o->batch, rest.data, rest.len);
   fine = fine && flush(o, err);
+  show_progress(o, true);
   csv_reader_free(reader);
   strbuf_fini(&rest);
   mem_free(chunk);
   return fine;
 }
 
+static void report_json(const struct observing *o) {
+  json_t *document =
+      json_pack("{s:s, s:I, s:I, s:I, s:I}", "pipeline", o->pipeline, "accepted", (json_int_t)o->rows, "rejected",
+                (json_int_t)o->rejected, "repeated", (json_int_t)o->repeated, "batches", (json_int_t)o->batches);
+  if (o->is_labels) {
+    json_object_set_new(document, "joined", json_integer(o->joined));
+    json_object_set_new(document, "waiting", json_integer(o->rows - o->joined - o->known));
+    json_object_set_new(document, "known", json_integer(o->known));
+  } else if (o->rows) {
+    json_object_set_new(document, "first_row", json_integer(o->first_row));
+  }
+  cli_print_json(o->cli, document);
+  json_decref(document);
+}
+
 static bool report(struct observing *o, struct err *err) {
-  if (o->cli->json) {
-    json_t *document =
-        json_pack("{s:s, s:I, s:I, s:I, s:I}", "pipeline", o->pipeline, "accepted", (json_int_t)o->rows, "rejected",
-                  (json_int_t)o->rejected, "repeated", (json_int_t)o->repeated, "batches", (json_int_t)o->batches);
-    if (o->rows) json_object_set_new(document, "first_row", json_integer(o->first_row));
-    cli_print_json(o->cli, document);
-    json_decref(document);
-  } else if (o->rows && o->repeated == o->rows) {
+  const char *one = o->is_labels ? "label" : "row", *many = o->is_labels ? "labels" : "rows";
+  if (o->cli->json)
+    report_json(o);
+  else if (o->rows && o->is_labels)
+    cli_printf("%s: %lld %s: %lld joined, %lld waiting for their rows, %lld known before\n",
+               cli_safe(o->cli, o->pipeline), (long long)o->rows, o->rows == 1 ? one : many, (long long)o->joined,
+               (long long)(o->rows - o->joined - o->known), (long long)o->known);
+  else if (o->rows && o->repeated == o->rows)
     cli_printf("%s: all %lld rows were stored before, from row %lld on\n", cli_safe(o->cli, o->pipeline),
                (long long)o->rows, (long long)o->first_row);
-  } else if (o->rows) {
+  else if (o->rows)
     cli_printf("%s: %lld %s stored, from row %lld on\n", cli_safe(o->cli, o->pipeline),
-               (long long)(o->rows - o->repeated), o->rows - o->repeated == 1 ? "row" : "rows",
-               (long long)o->first_row);
-  }
+               (long long)(o->rows - o->repeated), o->rows - o->repeated == 1 ? one : many, (long long)o->first_row);
   if (o->rejected)
-    return err_set(err, ERR_INVALID, "%lld %s no row and left out; the other %lld are stored", (long long)o->rejected,
-                   o->rejected == 1 ? "line is" : "lines are", (long long)o->rows);
-  if (o->rows == 0) return err_set(err, ERR_INVALID, "the file has no rows");
+    return err_set(err, ERR_INVALID, "%lld %s no %s and left out; the other %lld are stored", (long long)o->rejected,
+                   o->rejected == 1 ? "line is" : "lines are", one, (long long)o->rows);
+  if (o->rows == 0) return err_set(err, ERR_INVALID, "the file has no %s", many);
   return true;
 }
 
@@ -137,30 +240,48 @@ static bool ends_with(const char *text, const char *end) {
   return a >= b && strcmp(text + a - b, end) == 0;
 }
 
+static gzFile open_file(const char *path) {
+  int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+  gzFile file = fd >= 0 ? gzdopen(fd, "rb") : NULL;
+  if (fd >= 0 && !file) close(fd);
+  return file;
+}
+
+static bool observe_file(struct observing *o, const char *url, const char *path, bool is_csv, struct err *err) {
+  gzFile file = open_file(path);
+  if (!file) return err_set(err, ERR_NOT_FOUND, "%s cannot be opened", cli_safe(o->cli, path));
+  CLEANUP(db_sync_close_p) struct db_sync *db = db_sync_open(url, "orch observe", err);
+  o->db = db;
+  strbuf_init(&o->batch, OBSERVE_BODY_MAX);
+  bool fine = db && (o->is_labels || get_plan(o, err)) && read_all(o, file, is_csv, err);
+  if (!fine && o->rows)
+    err_hint(err, "%lld %s were stored before", (long long)o->rows, o->is_labels ? "labels" : "rows");
+  (void)gzclose(file);
+  strbuf_fini(&o->batch);
+  observe_csv_fini(&o->csv);
+  observe_plan_unref(o->plan);
+  o->plan = NULL;
+  return fine && report(o, err);
+}
+
 static bool observe_run(struct cli *cli, struct err *err) {
-  const char *path = cli->argv[1], *url = NULL, *format = cli_opt(cli, "format");
-  if (!format) format = ends_with(path, ".csv") ? "csv" : "ndjson";
+  const char *path = cli->argv[1], *url = NULL, *format = cli_opt(cli, "format"), *key = cli_opt(cli, "key");
+  if (!format) format = ends_with(path, ".csv") || ends_with(path, ".csv.gz") ? "csv" : "ndjson";
   if (strcmp(format, "csv") != 0 && strcmp(format, "ndjson") != 0)
     return err_set(err, ERR_USAGE, "--format is csv or ndjson");
-  const char *key = cli_opt(cli, "key");
   if (key && (!*key || strlen(key) > 200)) return err_set(err, ERR_USAGE, "--key has 1 to 200 characters");
   if (!cli_database_url(cli, &url, err)) return false;
-  bool is_stdin = strcmp(path, "-") == 0;
-  FILE *file = is_stdin ? stdin : fopen(path, "rb");
-  if (!file) return err_set(err, ERR_NOT_FOUND, "%s cannot be opened", cli_safe(cli, path));
-  CLEANUP(db_sync_close_p) struct db_sync *db = db_sync_open(url, "orch observe", err);
-  struct observing o = {.cli = cli, .db = db, .pipeline = cli->argv[0], .key = key};
-  strbuf_init(&o.batch, OBSERVE_BODY_MAX);
-  bool fine = db && read_all(&o, file, strcmp(format, "csv") == 0, err);
-  if (!fine && o.rows) err_hint(err, "%lld rows were stored before", (long long)o.rows);
-  if (!is_stdin) fclose(file);
-  strbuf_fini(&o.batch);
-  observe_csv_fini(&o.csv);
-  return fine && report(&o, err);
+  struct observing o = {.cli = cli,
+                        .pipeline = cli->argv[0],
+                        .key = key,
+                        .is_labels = cli_flag(cli, "labels"),
+                        .shows_progress = !cli->json && isatty(STDERR_FILENO) == 1};
+  return observe_file(&o, url, path, strcmp(format, "csv") == 0, err);
 }
 
 static const struct cli_option options[] = {
-    {"format", 0, "WORD", "csv or ndjson; otherwise the file's name says (.csv, else ndjson)"},
+    {"format", 0, "WORD", "csv or ndjson; otherwise the file's name says (.csv or .csv.gz, else ndjson)"},
+    {"labels", 0, NULL, "the lines are labels: id, label and, when known, at"},
     {"key", 0, "TEXT", "the same key again within a day stores nothing twice"},
     {0},
 };
@@ -168,18 +289,24 @@ static const struct cli_option options[] = {
 const struct cli_verb verb_observe = {
     .name = "observe",
     .group = CLI_GROUP_PIPELINE,
-    .summary = "Store the rows a model saw, for its monitors",
-    .usage = "observe PIPELINE FILE [--format WORD] [--key TEXT]",
+    .summary = "Store the rows a model saw, or what turned out to be true, for its monitors",
+    .usage = "observe PIPELINE FILE [--labels] [--format WORD] [--key TEXT]",
     .help = "Appends rows to the pipeline's observations, as POST\n"
             "/v1/pipelines/PIPELINE/observations does: for batch jobs. NDJSON has one object\n"
-            "a line; CSV has a header, and blank cells are missing values. A row's key `at`\n"
-            "or `timestamp` (RFC 3339) says when it happened. FILE - reads standard input.\n"
+            "a line; CSV has a header, and blank cells are missing values. Objects inside a\n"
+            "row are columns by their dotted names (features.income), and a CSV header may\n"
+            "have such names. A row's key `at` or `timestamp` (RFC 3339) says when it\n"
+            "happened, and `id` which label will be its own. FILE - reads standard input;\n"
+            "gzip is unpacked.\n"
+            "\n"
+            "With --labels the lines say what was true: {\"id\": \"r-17\", \"label\": 1, \"at\":\n"
+            "\"2026-01-05T09:00:00Z\"}. A label joins the row of its id, whichever comes first.\n"
             "\n"
             "Rows are durable when the command has ended. Lines that are no rows are named\n"
             "on standard error and left out (exit code 2); the others are stored. When the\n"
             "connection breaks half-way, run it again with the same --key and the same file.",
-    .examples = "orch observe housing scored.csv\norch observe housing rows.ndjson --key 2026-01-05\n"
-                "score | orch observe housing -",
+    .examples = "orch observe housing scored.csv\norch observe housing rows.ndjson.gz --key 2026-01-05\n"
+                "orch observe housing truth.csv --labels\nscore | orch observe housing -",
     .options = options,
     .min_args = 2,
     .max_args = 2,

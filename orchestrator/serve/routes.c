@@ -54,6 +54,16 @@ void route_call(struct http_request *req, struct serve *serve, const char *sql, 
 
 /* ---- bodies ---- */
 
+bool route_type_is(struct http_request *req, const char *const *words, const char *hint) {
+  const char *type = http_header(req, "Content-Type");
+  size_t len = type ? strcspn(type, "; \t") : 0;
+  for (; type && *words; words++)
+    if (strlen(*words) == len && strncasecmp(type, *words, len) == 0) return true;
+  http_problem(req, 415, "media_type", type ? "this Content-Type is not taken here" : "the Content-Type is missing",
+               hint);
+  return false;
+}
+
 static bool too_deep(const char *body, size_t len) {
   int depth = 0;
   bool in_text = false;

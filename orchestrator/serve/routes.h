@@ -24,6 +24,7 @@
   R(health)                                                                                                            \
   R(read)                                                                                                              \
   R(signals)                                                                                                           \
+  R(observe)                                                                                                           \
   R(act)                                                                                                               \
   R(live)                                                                                                              \
   R(rollback)                                                                                                          \
@@ -43,6 +44,8 @@ typedef void (*route_then)(struct http_request *req, struct serve *serve, const 
 void route_call_then(struct http_request *req, struct serve *serve, const char *sql, size_t count,
                      const struct db_value *values, route_then then);
 
+/* True when the Content-Type is one of the words (NULL-terminated); 415 with the hint was answered otherwise. */
+ORCH_MUST_CHECK bool route_type_is(struct http_request *req, const char *const *words, const char *hint);
 /* The body as a JSON object (json_decref() it). NULL: answered with 400, 415 or 422 already. An empty body is {}.
  * Strict: no doubled keys, nothing behind, at most 32 levels. */
 ORCH_MUST_CHECK json_t *route_body(struct http_request *req);

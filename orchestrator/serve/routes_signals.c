@@ -1,4 +1,4 @@
-/* Ways in for what monitors and people's tools see: signals, Alertmanager's webhook, observations.
+/* Ways in for what people's tools and other monitors see: signals, and the documents that other systems send.
  *
  * Reading a body is trigger/'s; here it is handed to the database and answered once that has committed. */
 #include <stdlib.h>
@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "serve/routes.h"
-#include "trigger/observe.h"
 #include "trigger/signal_in.h"
 
 #define CALL_MS 20000
@@ -16,17 +15,12 @@
 
 /* True when the Content-Type is one of the words; 415 was answered otherwise. A compressed body is no such body. */
 static bool type_is(struct http_request *req, const char *const *words, const char *hint) {
-  const char *type = http_header(req, "Content-Type"), *coding = http_header(req, "Content-Encoding");
+  const char *coding = http_header(req, "Content-Encoding");
   if (coding && strcasecmp(coding, "identity") != 0) {
     http_problem(req, 415, "media_type", "compressed bodies are not taken here", "send it without Content-Encoding");
     return false;
   }
-  size_t len = type ? strcspn(type, "; \t") : 0;
-  for (; type && *words; words++)
-    if (strlen(*words) == len && strncasecmp(type, *words, len) == 0) return true;
-  http_problem(req, 415, "media_type", type ? "this Content-Type is not taken here" : "the Content-Type is missing",
-               hint);
-  return false;
+  return route_type_is(req, words, hint);
 }
 
 static bool type_is_json(struct http_request *req) {
@@ -229,75 +223,6 @@ static void on_validation(struct http_request *req, void *ctx) {
   http_reply_empty(req, 200);
 }
 
-/* ---- POST /v1/pipelines/{p}/observations ---- */
-
-struct observing {
-  struct http_request *req;
-  struct db_request request;
-  struct observe_batch batch;
-};
-
-static void observing_free(struct observing *o) {
-  observe_fini(&o->batch);
-  mem_free(o);
-}
-
-static void rows_appended(void *arg, struct db_result *result, const struct err *err) {
-  struct observing *o = arg;
-  if (err) {
-    http_problem_err(o->req, err);
-  } else {
-    struct strbuf out;
-    strbuf_init(&out, ANSWER_MAX);
-    observe_answer(&o->batch, &out);
-    http_reply_json(o->req, 202, strbuf_text(&out));
-    strbuf_fini(&out);
-  }
-  observing_free(o);
-}
-
-/* Not one row: nothing was stored, and the answer says why line by line. */
-static void answer_no_rows(struct observing *o) {
-  struct strbuf out;
-  if (o->batch.rejected == 0) {
-    http_problem(o->req, 422, "invalid", "the body has no rows", "send one JSON object a line");
-    return observing_free(o);
-  }
-  strbuf_init(&out, ANSWER_MAX);
-  strbuf_puts(&out, "{\"type\":\"urn:orch:problem:invalid\",\"title\":\"Unprocessable Content\",\"status\":422,"
-                    "\"detail\":\"none of the lines is a row\",");
-  struct strbuf answer;
-  strbuf_init(&answer, ANSWER_MAX);
-  observe_answer(&o->batch, &answer);
-  strbuf_puts(&out, strbuf_text(&answer) + 1); /* its members go on in this object */
-  http_reply(o->req, 422, "application/problem+json", strbuf_text(&out), out.len);
-  strbuf_fini(&answer);
-  strbuf_fini(&out);
-  observing_free(o);
-}
-
-static void on_observations(struct http_request *req, void *ctx) {
-  static const char *const words[] = {"application/x-ndjson", "application/ndjson", "application/jsonl",
-                                      "application/json", NULL};
-  struct serve *serve = ctx;
-  struct err err = {0};
-  MAGIC_CHECK(serve, SERVE_MAGIC);
-  if (!type_is(req, words, "send one JSON object a line, with Content-Type: application/x-ndjson")) return;
-  struct observing *o = mem_alloc(sizeof *o);
-  o->req = req;
-  if (!observe_parse(&o->batch, req->body, req->body_len, &err)) {
-    http_problem_err(req, &err);
-    return observing_free(o);
-  }
-  if (o->batch.rows == 0) return answer_no_rows(o);
-  struct db_value values[] = {db_text(req->params[0]), db_i64(o->batch.rows),
-                              db_bytes(o->batch.accepted.data, o->batch.accepted.len),
-                              db_text(http_idempotency_key(req))};
-  o->request = (struct db_request){.timeout_ms = CALL_MS};
-  db_query(serve->db, &o->request, "select orch.observations_append($1, $2, $3, $4)", ARRAY_LEN(values), values,
-           rows_appended, o);
-}
-
 const struct http_route routes_signals[] = {
     {"POST", "/v1/signals", "signal", SIGNAL_BODY_MAX, on_signal, 0,
      "Hand in a signal, or CloudEvents 1.0 (structured, batch, binary); repeats are counted"},
@@ -310,7 +235,5 @@ const struct http_route routes_signals[] = {
      "An Evidently snapshot as JSON; ?pipeline= names the pipeline"},
     {"POST", "/v1/signals/nannyml", "signal", SIGNAL_BODY_MAX, on_nannyml, 0,
      "Rows of NannyML's results as JSON; ?pipeline= names the pipeline"},
-    {"POST", "/v1/pipelines/{p}/observations", "observe", OBSERVE_BODY_MAX, on_observations, 0,
-     "Rows a live model saw, as NDJSON; 202 once they are durable, with the lines that were refused"},
     ROUTES_END,
 };

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "pages/pages.h"
 #include "serve/auth.h"
+#include "serve/observing.h"
 #include "serve/ready.h"
 #include "serve/routes.h"
 #include "serve/serve_private.h"
@@ -20,6 +21,7 @@
 void serve_flow_metrics(const struct serve *serve, struct strbuf *out) {
   for (size_t i = 0; flows[i]; i++)
     if (serve->own->flows[i] && flows[i]->metrics) flows[i]->metrics(serve->own->flows[i], out);
+  observing_metrics(serve->observing, out);
   if (serve->own->listen)
     strbuf_printf(out,
                   "# HELP orch_notify_active 1 while wake-ups arrive, 0 while only polling.\n"
@@ -94,6 +96,8 @@ static void on_closed(uv_handle_t *handle) {
 static void on_db_closed(void *arg) {
   struct serve_own *own = arg;
   own->serve.db = NULL;
+  observing_free(own->serve.observing);
+  own->serve.observing = NULL;
   http_server_free(own->serve.http);
   own->serve.http = NULL;
   uv_handle_t *handles[] = {(uv_handle_t *)&own->on_term, (uv_handle_t *)&own->on_int, (uv_handle_t *)&own->ready_timer,
@@ -203,6 +207,7 @@ static bool start(struct serve_own *own, const struct serve_options *options, st
                           .connections = options->connections,
                           .no_prepared = options->no_prepared};
   own->serve.db = db_new(&own->loop, &db);
+  own->serve.observing = observing_new(own->serve.db);
   own->metrics = metrics_new(&own->serve);
   add_routes(own);
   start_handles(own);

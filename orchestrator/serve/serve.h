@@ -36,8 +36,9 @@ struct serve {
   char *owner;                  /* this process, as claims name it: "serve:HOST:PID:RANDOM" */
   bool stopping;
   struct login_guard logins;
-  struct chat_routes *chat; /* flow_chat's, for routes_chat; NULL while it does not run */
-  struct serve_own *own;    /* serve.c's */
+  struct chat_routes *chat;    /* flow_chat's, for routes_chat; NULL while it does not run */
+  struct observing *observing; /* routes_observe's */
+  struct serve_own *own;       /* serve.c's */
 };
 #define SERVE_MAGIC 0x53455256u
 

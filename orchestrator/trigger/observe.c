@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 
 /* Counts keys and depth; jansson itself has refused what is no JSON, duplicates and broken UTF-8. */
 static bool bounded(json_t *value, unsigned depth, size_t *keys, struct err *err) {
@@ -58,7 +59,7 @@ bool observe_row_time(const json_t *row, int64_t *ret_wall_us) {
   return false;
 }
 
-static void reject(struct observe_batch *batch, uint64_t line, const struct err *why) {
+void observe_reject(struct observe_batch *batch, uint64_t line, const struct err *why) {
   batch->rejected++;
   if (batch->n_errors == OBSERVE_ERRORS_MAX) return;
   struct observe_error *error = &batch->errors[batch->n_errors++];
@@ -68,50 +69,190 @@ static void reject(struct observe_batch *batch, uint64_t line, const struct err 
   error->text[len] = 0;
 }
 
-static void take_line(struct observe_batch *batch, struct row_parser *parser, uint64_t number, const char *line,
-                      size_t len) {
-  while (len && line[len - 1] == '\r') len--;
-  bool blank = true;
-  for (size_t i = 0; i < len && blank; i++) blank = line[i] == ' ' || line[i] == '\t';
-  if (blank) return;
-  struct err why = {0};
-  if (!row_parse(parser, line, len, &why)) {
-    reject(batch, number, &why);
-    return;
-  }
-  strbuf_add(&batch->accepted, line, len);
-  strbuf_putc(&batch->accepted, '\n');
-  batch->rows++;
-}
-
-bool observe_parse(struct observe_batch *batch, const char *body, size_t len, struct err *err) {
-  *batch = (struct observe_batch){0};
-  strbuf_init(&batch->accepted, OBSERVE_BODY_MAX + 1); /* one newline more when the last line has none */
-  if (len > OBSERVE_BODY_MAX)
-    return err_set(err, ERR_LIMIT, "a body of %zu bytes; at most %d are taken, send smaller batches", len,
-                   OBSERVE_BODY_MAX);
+void observe_each_line(const char *body, size_t len,
+                       void (*take)(void *arg, uint64_t number, const char *line, size_t n), void *arg) {
   uint64_t number = 0;
-  struct row_parser *parser = row_parser_new(NULL, 0, NULL);
   for (const char *at = body, *end = body + len; at < end;) {
     const char *newline = memchr(at, '\n', (size_t)(end - at));
     const char *stop = newline ? newline : end;
-    take_line(batch, parser, ++number, at, (size_t)(stop - at));
+    size_t n = (size_t)(stop - at);
+    while (n && at[n - 1] == '\r') n--;
+    size_t blanks = 0;
+    while (blanks < n && (at[blanks] == ' ' || at[blanks] == '\t')) blanks++;
+    number++;
+    if (blanks < n) take(arg, number, at, n);
     at = newline ? newline + 1 : end;
   }
-  row_parser_free(parser);
+}
+
+/* ---- predictions ---- */
+
+/* Begins an element of an array literal, and the literal with the first. */
+static void element(struct strbuf *out) {
+  strbuf_putc(out, out->len ? ',' : '{');
+}
+
+void observe_add_text(struct strbuf *out, const struct row_cell *cell) {
+  element(out);
+  if (cell->kind != ROW_TEXT && cell->kind != ROW_NUMBER && cell->kind != ROW_BOOL) {
+    strbuf_puts(out, "NULL");
+    return;
+  }
+  strbuf_putc(out, '"');
+  for (size_t i = 0; i < cell->len; i++) {
+    if (cell->text[i] == '"' || cell->text[i] == '\\') strbuf_putc(out, '\\');
+    strbuf_putc(out, cell->text[i]);
+  }
+  strbuf_putc(out, '"');
+}
+
+void observe_add_int(struct strbuf *out, bool timed, int64_t us) {
+  element(out);
+  if (timed)
+    strbuf_printf(out, "%lld", (long long)us);
+  else
+    strbuf_puts(out, "NULL");
+}
+
+/* A version: 3, "3" or "housing@3". Anything else says nothing. */
+static int version_of(const struct row_cell *cell) {
+  if (cell->kind != ROW_TEXT && cell->kind != ROW_NUMBER) return 0;
+  const char *text = cell->text, *at = memrchr(text, '@', cell->len);
+  size_t len = cell->len;
+  if (at) {
+    len -= (size_t)(at + 1 - text);
+    text = at + 1;
+  }
+  int version = 0;
+  for (size_t i = 0; i < len; i++) {
+    if (text[i] < '0' || text[i] > '9' || i == 9) return 0;
+    version = version * 10 + (text[i] - '0');
+  }
+  return version;
+}
+
+/* Ids and predictions are stored as texts of their own, so they have bounds that other cells have not. */
+static bool check_prediction(const struct row_parser *row, struct err *err) {
+  const struct row_cell *id = row_key(row, ROW_ID), *prediction = row_key(row, ROW_PREDICTION);
+  if (id->kind == ROW_BAD || id->kind == ROW_BOOL)
+    return err_set(err, ERR_INVALID, "the id must be a text or a number");
+  if (id->kind == ROW_TEXT && id->len == 0) return err_set(err, ERR_INVALID, "the id is empty");
+  if (id->len > OBSERVE_ID_MAX) return err_set(err, ERR_LIMIT, "an id of more than %d bytes", OBSERVE_ID_MAX);
+  if (prediction->kind == ROW_BAD) return err_set(err, ERR_INVALID, "the prediction must be one value");
+  if (prediction->len > OBSERVE_ID_MAX)
+    return err_set(err, ERR_LIMIT, "a prediction of more than %d bytes", OBSERVE_ID_MAX);
+  return true;
+}
+
+static void add_prediction(struct observe_predictions *p, const struct row_parser *row, int number, bool timed,
+                           int64_t at_us) {
+  const struct row_cell *id = row_key(row, ROW_ID), *score = row_key(row, ROW_SCORE);
+  if (id->kind != ROW_TEXT && id->kind != ROW_NUMBER) return;
+  int version = version_of(row_key(row, ROW_VERSION));
+  observe_add_int(&p->row, true, number);
+  observe_add_text(&p->id, id);
+  observe_add_int(&p->at, timed, at_us);
+  observe_add_int(&p->version, version > 0, version);
+  observe_add_text(&p->prediction, row_key(row, ROW_PREDICTION));
+  element(&p->score);
+  if (score->kind == ROW_NUMBER)
+    strbuf_printf(&p->score, "%.17g", score->number); /* as it is written it might be too small for PostgreSQL */
+  else
+    strbuf_puts(&p->score, "NULL");
+  p->n++;
+}
+
+/* ---- bodies ---- */
+
+struct judging {
+  struct observe_batch *batch;
+  const struct observe_plan *plan;
+};
+
+/* The part that the next line belongs to. */
+static struct observe_part *part_for(struct observe_batch *batch, size_t bytes) {
+  struct observe_part *part = batch->n_parts ? &batch->parts[batch->n_parts - 1] : NULL;
+  if (!part || part->bytes + bytes > OBSERVE_PART_BYTES) {
+    if (batch->n_parts == batch->parts_size) {
+      batch->parts_size = batch->parts_size ? 2 * batch->parts_size : 4;
+      batch->parts = mem_realloc(batch->parts, batch->parts_size * sizeof batch->parts[0]);
+    }
+    part = &batch->parts[batch->n_parts++];
+    *part = (struct observe_part){.from = batch->accepted.len};
+  }
+  part->bytes += bytes;
+  part->rows++;
+  return part;
+}
+
+static void add_time(struct observe_part *part, bool timed, int64_t at_us) {
+  if (!timed) {
+    part->untimed = true;
+    return;
+  }
+  if (!part->timed || at_us < part->min_us) part->min_us = at_us;
+  if (!part->timed || at_us > part->max_us) part->max_us = at_us;
+  part->timed = true;
+}
+
+static void take_line(void *arg, uint64_t number, const char *line, size_t len) {
+  const struct judging *judging = arg;
+  struct observe_batch *batch = judging->batch;
+  struct row_parser *row = judging->plan->parser;
+  struct err why = {0};
+  int64_t at_us = 0;
+  bool fine = row_parse(row, line, len, &why) && (!judging->plan->labels || check_prediction(row, &why));
+  bool timed = fine && row_time(row, &at_us);
+  if (timed && at_us < 0)
+    fine = err_set(&why, ERR_INVALID, "the row's time is before 1970: some program's idea of no time");
+  if (!fine) return observe_reject(batch, number, &why);
+  add_time(part_for(batch, len + 1), timed, at_us);
+  strbuf_add(&batch->accepted, line, len);
+  strbuf_putc(&batch->accepted, '\n');
+  if (judging->plan->labels) add_prediction(&batch->predictions, row, batch->rows, timed, at_us);
+  batch->rows++;
+}
+
+static void each_list(struct observe_predictions *p, void (*call)(struct strbuf *list)) {
+  struct strbuf *const lists[] = {&p->row, &p->id, &p->at, &p->version, &p->prediction, &p->score};
+  for (size_t i = 0; i < ARRAY_LEN(lists); i++) call(lists[i]);
+}
+
+static void start_list(struct strbuf *list) {
+  strbuf_init(list,
+              (size_t)4 * OBSERVE_BODY_MAX); /* each is smaller than twice the lines that it comes from, and NULLs */
+}
+
+bool observe_parse(struct observe_batch *batch, const struct observe_plan *plan, const char *body, size_t len,
+                   struct err *err) {
+  struct judging judging = {batch, plan};
+  *batch = (struct observe_batch){0};
+  strbuf_init(&batch->accepted, OBSERVE_BODY_MAX + 1); /* one newline more when the last line has none */
+  each_list(&batch->predictions, start_list);
+  if (len > OBSERVE_BODY_MAX)
+    return err_set(err, ERR_LIMIT, "a body of %zu bytes; at most %d are taken, send smaller batches", len,
+                   OBSERVE_BODY_MAX);
+  observe_each_line(body, len, take_line, &judging);
+  if (batch->rows > OBSERVE_ROWS_MAX)
+    return err_set(err, ERR_LIMIT, "a body of %d rows; at most %d are taken, send smaller batches", batch->rows,
+                   OBSERVE_ROWS_MAX);
   return true;
 }
 
 void observe_fini(struct observe_batch *batch) {
   strbuf_fini(&batch->accepted);
+  each_list(&batch->predictions, strbuf_fini);
+  mem_free(batch->parts);
+  batch->parts = NULL;
+  batch->n_parts = batch->parts_size = 0;
 }
 
-void observe_answer(const struct observe_batch *batch, struct strbuf *out) {
-  strbuf_printf(out, "{\"accepted\":%d,\"rejected\":[", batch->rows);
+void observe_add_rejected(const struct observe_batch *batch, struct strbuf *out) {
+  strbuf_puts(out, "\"rejected\":[");
   for (size_t i = 0; i < batch->n_errors; i++) {
     strbuf_printf(out, "%s{\"line\":%llu,\"error\":", i ? "," : "", (unsigned long long)batch->errors[i].line);
     strbuf_add_json(out, batch->errors[i].text);
     strbuf_putc(out, '}');
   }
-  strbuf_printf(out, "],\"rejected_count\":%llu}", (unsigned long long)batch->rejected);
+  strbuf_printf(out, "],\"rejected_count\":%llu", (unsigned long long)batch->rejected);
 }

@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "base/mem.h"
 #include "stats/number.h"
 #include "trigger/observe.h"
 
-bool observe_csv_header(struct observe_csv *csv, const struct csv_field *fields, size_t n, struct err *err) {
+bool observe_csv_header(struct observe_csv *csv, const struct csv_field *fields, size_t n, const char *const *texts,
+                        struct err *err) {
   *csv = (struct observe_csv){0};
   if (n > OBSERVE_COLUMNS_MAX)
     return err_set(err, ERR_LIMIT, "%zu columns; at most %d are taken", n, OBSERVE_COLUMNS_MAX);
@@ -21,13 +24,18 @@ bool observe_csv_header(struct observe_csv *csv, const struct csv_field *fields,
         return err_set(err, ERR_INVALID, "column \"%s\" is named twice", fields[i].text);
   }
   csv->names = mem_calloc(n + 1, sizeof csv->names[0]);
-  for (; csv->n_names < n; csv->n_names++) csv->names[csv->n_names] = mem_strdup(fields[csv->n_names].text);
+  csv->as_text = mem_calloc(n + 1, sizeof csv->as_text[0]);
+  for (; csv->n_names < n; csv->n_names++) {
+    const char *name = csv->names[csv->n_names] = mem_strdup(fields[csv->n_names].text);
+    for (size_t i = 0; texts && texts[i]; i++) csv->as_text[csv->n_names] |= strcmp(texts[i], name) == 0;
+  }
   return true;
 }
 
 void observe_csv_fini(struct observe_csv *csv) {
   for (size_t i = 0; i < csv->n_names; i++) mem_free(csv->names[i]);
   mem_free(csv->names);
+  mem_free(csv->as_text);
   *csv = (struct observe_csv){0};
 }
 
@@ -82,7 +90,10 @@ bool observe_csv_row(const struct observe_csv *csv, const struct csv_field *fiel
     strbuf_putc(out, i ? ',' : '{');
     strbuf_add_json(out, csv->names[i]);
     strbuf_putc(out, ':');
-    add_cell(&fields[i], out);
+    if (csv->as_text[i] && cell_from_text(fields[i].text, fields[i].len).kind != CELL_NULL)
+      strbuf_add_json(out, fields[i].text);
+    else
+      add_cell(&fields[i], out);
   }
   strbuf_puts(out, "}\n");
   return true;

@@ -9,8 +9,9 @@
 #include "base/strbuf.h"
 #include "trigger/row_private.h"
 
-/* yajl's memory for one line: its two buffers double up to the line's length, and each old one stays behind. */
-#define YAJL_BYTES (1024 * 1024)
+/* yajl's memory for one line: what does not fit here (its buffers double with the longest text) is allocated apart. */
+#define YAJL_BYTES 8192
+#define YAJL_MORE_MAX 64
 
 struct level {
   bool is_array;
@@ -35,22 +36,28 @@ struct row_parser {
   uint32_t key;             /* index of the newest key */
   int wanted, reserved_key; /* who wants the value that comes next */
   bool escapes_checked;
-  char *unescaped; /* OBSERVE_LINE_MAX bytes for texts that stand in the line in another form */
-  size_t unescaped_len;
+  char *unescaped; /* texts that stand in the line in another form; as long as the longest such line was */
+  size_t unescaped_len, unescaped_size;
 
-  char *memory; /* YAJL_BYTES, for yajl */
-  size_t memory_used;
+  size_t memory_used, n_more;
+  void *more[YAJL_MORE_MAX];
+  _Alignas(16) char memory[YAJL_BYTES];
 };
 
 /* ---- yajl's memory: given back as a whole after each line ---- */
 
 static void *take_memory(void *ctx, size_t size) {
   struct row_parser *p = ctx;
-  size_t at = p->memory_used + 16; /* its size stands before it */
-  ORCH_ASSERT(size <= YAJL_BYTES && at + size <= YAJL_BYTES);
-  memcpy(p->memory + at - sizeof size, &size, sizeof size);
-  p->memory_used = (at + size + 15) & ~(size_t)15;
-  return p->memory + at;
+  size_t need = (size + 16 + 15) & ~(size_t)15; /* its size stands before it */
+  char *at = p->memory + p->memory_used;
+  if (need <= YAJL_BYTES - p->memory_used) {
+    p->memory_used += need;
+  } else {
+    ORCH_ASSERT(p->n_more < YAJL_MORE_MAX);
+    at = p->more[p->n_more++] = mem_alloc(need);
+  }
+  memcpy(at + 16 - sizeof size, &size, sizeof size);
+  return at + 16;
 }
 
 static void *retake_memory(void *ctx, void *old, size_t size) {
@@ -62,6 +69,11 @@ static void *retake_memory(void *ctx, void *old, size_t size) {
 }
 
 static void drop_memory(void *ctx, void *old) {}
+
+static void drop_all_memory(struct row_parser *p) {
+  while (p->n_more) mem_free(p->more[--p->n_more]);
+  p->memory_used = 0;
+}
 
 /* ---- events ---- */
 
@@ -163,7 +175,12 @@ static int on_string(void *ctx, const unsigned char *bytes, size_t len) {
   if (!is_in_line(p, text)) {
     if (!p->escapes_checked && !check_escapes(p)) return refuse(p);
     /* yajl uses its buffer again. What was unescaped is shorter than it was, so all of the line's texts fit. */
-    ORCH_ASSERT(p->unescaped_len + len <= OBSERVE_LINE_MAX);
+    if (p->unescaped_size < p->len) { /* the line's first: nothing points here yet */
+      ORCH_ASSERT(p->unescaped_len == 0);
+      p->unescaped = mem_realloc(p->unescaped, p->len);
+      p->unescaped_size = p->len;
+    }
+    ORCH_ASSERT(p->unescaped_len + len <= p->unescaped_size);
     char *copy = p->unescaped + p->unescaped_len;
     memcpy(copy, text, len);
     p->unescaped_len += len;
@@ -249,8 +266,6 @@ struct row_parser *row_parser_new(const char *const *names, size_t n, const stru
   p->n_cells = n;
   p->cells = mem_calloc(n + 1, sizeof p->cells[0]);
   p->also = mem_calloc(n + 1, sizeof p->also[0]);
-  p->unescaped = mem_alloc(OBSERVE_LINE_MAX);
-  p->memory = mem_alloc(YAJL_BYTES);
   row_names_init(&p->names, names, n, reserved, p->also);
   return p;
 }
@@ -261,7 +276,6 @@ void row_parser_free(struct row_parser *p) {
   mem_free(p->cells);
   mem_free(p->also);
   mem_free(p->unescaped);
-  mem_free(p->memory);
   mem_free(p);
 }
 
@@ -280,7 +294,6 @@ static void say_syntax(struct row_parser *p, yajl_handle yajl) {
 
 static bool read_line(struct row_parser *p) {
   yajl_alloc_funcs funcs = {.malloc = take_memory, .realloc = retake_memory, .free = drop_memory, .ctx = p};
-  p->memory_used = 0;
   yajl_handle yajl = yajl_alloc(&callbacks, &funcs, p);
   yajl_config(yajl, yajl_dont_validate_strings, 1); /* it was done, and better */
   bool fine = yajl_parse(yajl, (const unsigned char *)p->line, p->len) == yajl_status_ok &&
@@ -306,6 +319,7 @@ bool row_parse(struct row_parser *p, const char *line, size_t len, struct err *e
     return err_set(err, ERR_LIMIT, "a line of %zu bytes; at most %d are taken", len, OBSERVE_LINE_MAX);
   if (!utf8_is_valid(line, len)) return err_set(err, ERR_INVALID, "no JSON: the line is no UTF-8");
   bool fine = read_line(p);
+  drop_all_memory(p);
   if (!fine) forget(p);
   p->err = NULL;
   return fine;

@@ -41,8 +41,6 @@ static struct row_wish *wish_for(struct row_names *names, const char *name) {
 
 void row_names_init(struct row_names *names, const char *const *wanted, size_t n, const char *const reserved[ROW_KEYS],
                     int *ret_also) {
-  names->seen = mem_calloc(OBSERVE_COLUMNS_MAX, sizeof names->seen[0]);
-  names->text = mem_alloc(ROW_TEXT_MAX);
   names->wishes = mem_calloc(n + ROW_KEYS, sizeof names->wishes[0]);
   for (names->wish_slots = 16; names->wish_slots < 2 * (n + ROW_KEYS);) names->wish_slots *= 2;
   names->wish_table = mem_calloc(names->wish_slots, sizeof names->wish_table[0]);
@@ -109,11 +107,24 @@ static bool same(const struct row_names *names, const struct row_name *name, str
          memcmp(text_of(names, name) + name->tail, key, len) == 0;
 }
 
+/* Room for one more name of so many bytes. */
+static void make_room(struct row_names *names, size_t bytes) {
+  if (names->next == names->seen_size) {
+    names->seen_size = names->seen_size ? 2 * names->seen_size : 64;
+    names->seen = mem_realloc(names->seen, names->seen_size * sizeof names->seen[0]);
+  }
+  while (names->text_len + bytes > names->text_size) {
+    names->text_size = names->text_size ? 2 * names->text_size : 4096;
+    names->text = mem_realloc(names->text, names->text_size);
+  }
+  ORCH_ASSERT(names->next < OBSERVE_COLUMNS_MAX && names->text_len + bytes <= ROW_TEXT_MAX);
+}
+
 /* Appends the key with its whole name; it counts only once the caller raises n_seen. */
 static struct row_name *learn(struct row_names *names, struct row_place place, const char *key, size_t len) {
+  make_room(names, len + (place.opener != ROW_NO_OPENER ? names->seen[place.opener].len + 1 : 0));
   struct row_name *name = &names->seen[names->next];
   uint32_t hash = HASH_START;
-  ORCH_ASSERT(names->text_len + (size_t)OBSERVE_DEPTH_MAX * (OBSERVE_NAME_MAX + 1) <= ROW_TEXT_MAX);
   *name = (struct row_name){.place = place, .at = (uint32_t)names->text_len};
   if (place.opener != ROW_NO_OPENER) {
     const struct row_name *opener = &names->seen[place.opener];

@@ -41,10 +41,10 @@ struct row_wish {
  * need be looked up: they were unique then and are unique now. From the first other one on, the table is used. */
 struct row_names {
   struct row_name *seen;
-  uint32_t n_seen;
+  uint32_t n_seen, seen_size;
   uint32_t next; /* keys of this row so far */
-  char *text;    /* ROW_TEXT_MAX bytes, touched as they are needed */
-  size_t text_len;
+  char *text;    /* their whole names; at most ROW_TEXT_MAX bytes */
+  size_t text_len, text_size;
   bool hashed; /* the table holds this row's names */
   uint32_t generation;
   struct {

@@ -251,7 +251,7 @@ class SignalsInTest(unittest.TestCase):
         self.assertEqual((status, answer["accepted"], len(answer["rejected"])), (422, 0, 2))
         for status, body, more in ((422, b"", {}), (422, b"\n \n", {}), (404, b'{"a":1}', {"pipeline": "nobody"}),
                                    (401, b'{"a":1}', {"token": None}),
-                                   (415, b'{"a":1}', {"Content_Encoding": "gzip"})):
+                                   (415, b'{"a":1}', {"Content_Encoding": "br"})):
             self.assertEqual(self.observe(body, **more)[0], status)
         self.assertEqual(self.rows(), before + 2)
 

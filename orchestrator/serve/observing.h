@@ -1,0 +1,20 @@
+/* What the routes for rows and labels keep from one request to the next: the plans of pipelines and the group commit.
+ */
+#ifndef ORCH_SERVE_OBSERVING_H
+#define ORCH_SERVE_OBSERVING_H
+
+#include "trigger/appender.h"
+#include "trigger/observe_plan.h"
+
+struct observing {
+  struct observe_plans *plans;
+  struct appender *appender;
+  size_t bytes;    /* of bodies that are in work, unpacked and judged ones beside the received */
+  uint64_t labels; /* taken */
+};
+struct observing *observing_new(struct db *db);
+/* After the database pool has been closed. NULL is fine. */
+void observing_free(struct observing *observing);
+void observing_metrics(const struct observing *observing, struct strbuf *out);
+
+#endif

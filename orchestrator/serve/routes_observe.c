@@ -1,0 +1,279 @@
+/* Ways in for a live model: the rows it saw and the labels that came for them, as NDJSON, plain or gzip.
+ *
+ * A row's way: the pipeline's plan (kept for a while) says how to read it; bad lines are named; the others go out with
+ * those of other requests in one commit, and 202 is answered after it. When the pipeline has changed since the plan was
+ * made, the database says so and the body is read once more by a new plan. */
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "serve/observing.h"
+#include "serve/routes.h"
+#include "trigger/gunzip.h"
+#include "trigger/observe_labels.h"
+
+#define CALL_MS 20000
+#define ANSWER_MAX (1024 * 1024)
+#define WORK_BYTES_MAX ((size_t)64 * 1024 * 1024) /* of unpacked bodies */
+
+struct observing *observing_new(struct db *db) {
+  struct observing *observing = mem_alloc(sizeof *observing);
+  *observing = (struct observing){.plans = observe_plans_new(), .appender = appender_new(db)};
+  return observing;
+}
+
+void observing_free(struct observing *observing) {
+  if (!observing) return;
+  observe_plans_free(observing->plans);
+  appender_free(observing->appender);
+  mem_free(observing);
+}
+
+void observing_metrics(const struct observing *observing, struct strbuf *out) {
+  struct appender_stats stats;
+  if (!observing) return;
+  appender_get_stats(observing->appender, &stats);
+  strbuf_printf(out,
+                "# HELP orch_observations_commits_total Commits that stored rows; requests share them.\n"
+                "# TYPE orch_observations_commits_total counter\norch_observations_commits_total %llu\n"
+                "# TYPE orch_observations_requests_total counter\norch_observations_requests_total %llu\n"
+                "# TYPE orch_observations_rows_total counter\norch_observations_rows_total %llu\n"
+                "# TYPE orch_observations_bytes_total counter\norch_observations_bytes_total %llu\n"
+                "# TYPE orch_observations_failures_total counter\norch_observations_failures_total %llu\n"
+                "# HELP orch_observations_waiting_bytes Rows that wait for their commit.\n"
+                "# TYPE orch_observations_waiting_bytes gauge\norch_observations_waiting_bytes %zu\n"
+                "# TYPE orch_labels_total counter\norch_labels_total %llu\n",
+                (unsigned long long)stats.calls, (unsigned long long)stats.requests, (unsigned long long)stats.rows,
+                (unsigned long long)stats.bytes, (unsigned long long)stats.failures, stats.waiting_bytes,
+                (unsigned long long)observing->labels);
+}
+
+/* ---- bodies ---- */
+
+static void answer_busy(struct http_request *req, const char *why) {
+  http_reply_header(req, "Retry-After", "1");
+  http_problem(req, 503, "busy", why, "send it again in a moment, with the same Idempotency-Key");
+}
+
+/* The body as it was before it was packed, in `unpacked` or the request's own. False: answered. */
+static bool take_body(struct http_request *req, struct observing *observing, struct strbuf *unpacked,
+                      const char **ret_body, size_t *ret_len) {
+  static const char *const words[] = {"application/x-ndjson", "application/ndjson", "application/jsonl",
+                                      "application/json", NULL};
+  const char *coding = http_header(req, "Content-Encoding");
+  struct err err = {0};
+  strbuf_init(unpacked, OBSERVE_BODY_MAX);
+  *ret_body = req->body;
+  *ret_len = req->body_len;
+  if (!route_type_is(req, words, "send one JSON object a line, with Content-Type: application/x-ndjson")) return false;
+  if (!coding || strcasecmp(coding, "identity") == 0) return true;
+  if (strcasecmp(coding, "gzip") != 0 && strcasecmp(coding, "x-gzip") != 0) {
+    http_problem(req, 415, "media_type", "this Content-Encoding is not taken here", "gzip is, or none");
+    return false;
+  }
+  if (observing->bytes > WORK_BYTES_MAX) {
+    answer_busy(req, "too many bodies are in work");
+    return false;
+  }
+  if (!gunzip(req->body, req->body_len, unpacked, &err)) {
+    http_problem_err(req, &err);
+    strbuf_fini(unpacked);
+    return false;
+  }
+  *ret_body = strbuf_text(unpacked);
+  *ret_len = unpacked->len;
+  return true;
+}
+
+/* Not one line was taken: nothing was stored, and the answer says why line by line. */
+static void answer_no_lines(struct http_request *req, const struct observe_batch *batch, const char *what) {
+  struct strbuf out;
+  if (batch->rejected == 0) {
+    http_problem(req, 422, "invalid", "the body has no lines", "send one JSON object a line");
+    return;
+  }
+  strbuf_init(&out, ANSWER_MAX);
+  strbuf_puts(&out, "{\"type\":\"urn:orch:problem:invalid\",\"title\":\"Unprocessable Content\",\"status\":422,");
+  strbuf_printf(&out, "\"detail\":\"none of the lines is a %s\",\"accepted\":0,", what);
+  observe_add_rejected(batch, &out);
+  strbuf_putc(&out, '}');
+  http_reply(req, 422, "application/problem+json", strbuf_text(&out), out.len);
+  strbuf_fini(&out);
+}
+
+/* ---- POST /v1/pipelines/{p}/observations ---- */
+
+struct rows {
+  struct http_request *req;
+  struct serve *serve;
+  struct db_request request; /* for the plan */
+  struct observe_plan *plan;
+  struct strbuf unpacked;
+  const char *body;
+  size_t len, counted; /* counted: bytes of observing->bytes */
+  struct observe_batch batch;
+  struct appending appending;
+  bool again; /* read by a second plan */
+};
+
+static void rows_free(struct rows *r) {
+  r->serve->observing->bytes -= r->counted;
+  observe_fini(&r->batch);
+  strbuf_fini(&r->unpacked);
+  observe_plan_unref(r->plan);
+  mem_free(r);
+}
+
+static void rows_fail(struct rows *r, const struct err *err) {
+  http_problem_err(r->req, err);
+  rows_free(r);
+}
+
+static void rows_answer(struct rows *r, const struct observe_sent *sent) {
+  struct strbuf out;
+  strbuf_init(&out, ANSWER_MAX);
+  strbuf_printf(&out, "{\"accepted\":%d,\"first_row\":%lld,%s", r->batch.rows, (long long)sent->first_row,
+                sent->repeated ? "\"repeated\":true," : "");
+  observe_add_rejected(&r->batch, &out);
+  strbuf_putc(&out, '}');
+  http_reply_json(r->req, 202, strbuf_text(&out));
+  strbuf_fini(&out);
+  rows_free(r);
+}
+
+static void rows_plan(struct rows *r);
+
+static void rows_done(void *arg, const struct observe_sent *sent, const struct err *err) {
+  struct rows *r = arg;
+  if (!err) return rows_answer(r, sent);
+  if (err->code != ERR_CONFLICT || r->again) return rows_fail(r, err);
+  r->again = true;
+  observe_plans_drop(r->serve->observing->plans, r->req->params[0]);
+  observe_plan_unref(r->plan);
+  r->plan = NULL;
+  observe_fini(&r->batch);
+  rows_plan(r);
+}
+
+static void rows_judge(struct rows *r) {
+  struct err err = {0};
+  if (!observe_parse(&r->batch, r->plan, r->body, r->len, &err)) return rows_fail(r, &err);
+  if (r->batch.rows == 0) {
+    answer_no_lines(r->req, &r->batch, "row");
+    return rows_free(r);
+  }
+  r->appending = (struct appending){.item = {.pipeline = r->req->params[0],
+                                             .key = http_idempotency_key(r->req),
+                                             .revision = r->plan->revision,
+                                             .batch = &r->batch},
+                                    .done = rows_done,
+                                    .arg = r};
+  if (appender_add(r->serve->observing->appender, &r->appending, &err)) return;
+  answer_busy(r->req, err.text);
+  rows_free(r);
+}
+
+static void rows_planned(void *arg, struct db_result *result, const struct err *err) {
+  struct rows *r = arg;
+  struct err own = {0};
+  if (err) return rows_fail(r, err);
+  r->plan = observe_plan_new(db_get_document(result), &own);
+  if (!r->plan) return rows_fail(r, &own);
+  observe_plans_put(r->serve->observing->plans, r->req->params[0], r->plan);
+  rows_judge(r);
+}
+
+static void rows_plan(struct rows *r) {
+  r->plan = observe_plans_find(r->serve->observing->plans, r->req->params[0]);
+  if (r->plan) return rows_judge(r);
+  struct db_value values[] = {db_text(r->req->params[0])};
+  r->request = (struct db_request){.timeout_ms = CALL_MS, .repeatable = true};
+  db_query(r->serve->db, &r->request, OBSERVE_PLAN_SQL, ARRAY_LEN(values), values, rows_planned, r);
+}
+
+static void on_observations(struct http_request *req, void *ctx) {
+  struct serve *serve = ctx;
+  MAGIC_CHECK(serve, SERVE_MAGIC);
+  struct rows *r = mem_alloc(sizeof *r);
+  r->req = req;
+  r->serve = serve;
+  if (!take_body(req, serve->observing, &r->unpacked, &r->body, &r->len)) {
+    mem_free(r);
+    return;
+  }
+  r->counted = r->unpacked.len;
+  serve->observing->bytes += r->counted;
+  rows_plan(r);
+}
+
+/* ---- POST /v1/pipelines/{p}/labels ---- */
+
+struct labels {
+  struct http_request *req;
+  struct serve *serve;
+  struct db_request request;
+  struct observe_labels labels;
+};
+
+static void labels_free(struct labels *l) {
+  observe_labels_fini(&l->labels);
+  mem_free(l);
+}
+
+static void labels_taken(void *arg, struct db_result *result, const struct err *err) {
+  struct labels *l = arg;
+  if (err) {
+    http_problem_err(l->req, err);
+    return labels_free(l);
+  }
+  json_t *said = json_loads(db_get_document(result) ? db_get_document(result) : "{}", 0, NULL);
+  struct strbuf out;
+  strbuf_init(&out, ANSWER_MAX);
+  strbuf_printf(&out, "{\"accepted\":%d,\"joined\":%lld,\"waiting\":%lld,\"known\":%lld,%s", l->labels.batch.rows,
+                (long long)json_integer_value(json_object_get(said, "joined")),
+                (long long)json_integer_value(json_object_get(said, "waiting")),
+                (long long)json_integer_value(json_object_get(said, "known")),
+                json_is_true(json_object_get(said, "repeated")) ? "\"repeated\":true," : "");
+  observe_add_rejected(&l->labels.batch, &out);
+  strbuf_putc(&out, '}');
+  l->serve->observing->labels += (uint64_t)l->labels.batch.rows;
+  http_reply_json(l->req, 202, strbuf_text(&out));
+  strbuf_fini(&out);
+  json_decref(said);
+  labels_free(l);
+}
+
+static void on_labels(struct http_request *req, void *ctx) {
+  struct serve *serve = ctx;
+  struct err err = {0};
+  struct strbuf unpacked;
+  const char *body;
+  size_t len;
+  MAGIC_CHECK(serve, SERVE_MAGIC);
+  if (!take_body(req, serve->observing, &unpacked, &body, &len)) return;
+  struct labels *l = mem_alloc(sizeof *l);
+  l->req = req;
+  l->serve = serve;
+  bool fine = observe_labels_parse(&l->labels, body, len, &err);
+  strbuf_fini(&unpacked);
+  if (!fine || l->labels.batch.rows == 0) {
+    if (fine)
+      answer_no_lines(req, &l->labels.batch, "label");
+    else
+      http_problem_err(req, &err);
+    return labels_free(l);
+  }
+  struct db_value values[OBSERVE_LABELS_VALUES];
+  observe_labels_values(&l->labels, req->params[0], http_idempotency_key(req), values);
+  l->request = (struct db_request){.timeout_ms = CALL_MS};
+  db_query(serve->db, &l->request, OBSERVE_LABELS_SQL, OBSERVE_LABELS_VALUES, values, labels_taken, l);
+}
+
+const struct http_route routes_observe[] = {
+    {"POST", "/v1/pipelines/{p}/observations", "observe", OBSERVE_BODY_MAX, on_observations, 0,
+     "Rows a live model saw, as NDJSON, also gzip; 202 once they are durable, with the lines that were refused"},
+    {"POST", "/v1/pipelines/{p}/labels", "observe", OBSERVE_BODY_MAX, on_labels, 0,
+     "What was true, as NDJSON {\"id\", \"label\", \"at\"?}; joins the rows with these ids, before or after they come"},
+    ROUTES_END,
+};

@@ -1,0 +1,143 @@
+#include "trigger/appender.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define MAGIC 0x61707064u
+#define CALL_MS 20000
+
+struct appender {
+  uint32_t magic;
+  struct db *db;
+  struct db_request request;
+  struct appending *first, **last; /* waiting, in the order they came */
+  size_t n_flight;                 /* 0: nothing is in flight */
+  struct appending *flight[OBSERVE_SEND_ITEMS];
+  struct appender_stats stats;
+};
+
+static void send_next(struct appender *a);
+
+struct appender *appender_new(struct db *db) {
+  struct appender *a = mem_alloc(sizeof *a);
+  a->magic = MAGIC;
+  a->db = db;
+  a->last = &a->first;
+  return a;
+}
+
+void appender_free(struct appender *a) {
+  if (!a) return;
+  db_forget(&a->request);
+  a->magic = 0;
+  mem_free(a);
+}
+
+void appender_get_stats(const struct appender *a, struct appender_stats *ret) {
+  *ret = a->stats;
+}
+
+static size_t bytes_of(const struct appending *one) {
+  return one->item.batch->accepted.len;
+}
+
+static void answer(struct appender *a, struct appending *one, const struct observe_sent *sent, const struct err *err) {
+  a->stats.waiting_bytes -= bytes_of(one);
+  if (err) {
+    a->stats.failures++;
+  } else {
+    a->stats.requests++;
+    a->stats.rows += (uint64_t)one->item.batch->rows;
+    a->stats.bytes += bytes_of(one);
+  }
+  one->done(one->arg, sent, err);
+}
+
+/* The database has refused the call as a whole, so one of its requests holds something that nobody thought of. Each
+ * goes again by itself, and only that one fails. */
+static void part(struct appender *a, size_t n) {
+  for (size_t i = n; i-- > 0;) {
+    struct appending *one = a->flight[i];
+    one->alone = true;
+    one->next = a->first;
+    if (!a->first) a->last = &one->next;
+    a->first = one;
+  }
+}
+
+static void answered(void *arg, struct db_result *result, const struct err *err) {
+  struct appender *a = arg;
+  MAGIC_CHECK(a, MAGIC);
+  size_t n = a->n_flight;
+  a->n_flight = 0;
+  if (err && n > 1 && a->request.fate == DB_FATE_DONE && err->code != ERR_DB_DOWN && err->code != ERR_TIMEOUT) {
+    part(a, n);
+    return send_next(a);
+  }
+  const char *text = result ? db_get_document(result) : NULL;
+  json_t *answers = text ? json_loads(text, 0, NULL) : NULL;
+  /* What is answered may add new requests: those must not disturb this list. */
+  struct appending *flight[OBSERVE_SEND_ITEMS];
+  memcpy(flight, a->flight, n * sizeof flight[0]);
+  for (size_t i = 0; i < n; i++) {
+    struct observe_sent sent;
+    struct err own = {0};
+    if (err)
+      answer(a, flight[i], NULL, err);
+    else if (observe_sent_read(answers, i, &sent, &own))
+      answer(a, flight[i], &sent, NULL);
+    else
+      answer(a, flight[i], NULL, &own);
+  }
+  json_decref(answers);
+  if (a->n_flight == 0) send_next(a);
+}
+
+static int by_pipeline(const void *x, const void *y) {
+  const struct appending *const *a = x, *const *b = y;
+  return strcmp((*a)->item.pipeline, (*b)->item.pipeline);
+}
+
+/* Takes from the front as many as go together. */
+static void take_flight(struct appender *a) {
+  size_t bytes = 0, rows = 0;
+  while (a->first && a->n_flight < OBSERVE_SEND_ITEMS) {
+    struct appending *one = a->first;
+    bytes += bytes_of(one);
+    rows += (size_t)one->item.batch->rows;
+    if (a->n_flight && (one->alone || a->flight[0]->alone || bytes > OBSERVE_SEND_BYTES || rows > OBSERVE_ROWS_MAX))
+      return;
+    a->first = one->next;
+    if (!a->first) a->last = &a->first;
+    a->flight[a->n_flight++] = one;
+  }
+}
+
+static void send_next(struct appender *a) {
+  const struct observe_item *items[OBSERVE_SEND_ITEMS];
+  struct observe_send send;
+  struct db_value values[OBSERVE_SEND_VALUES];
+  take_flight(a);
+  if (a->n_flight == 0) return;
+  qsort(a->flight, a->n_flight, sizeof a->flight[0], by_pipeline);
+  for (size_t i = 0; i < a->n_flight; i++) items[i] = &a->flight[i]->item;
+  observe_send_init(&send, items, a->n_flight, values);
+  a->request = (struct db_request){.timeout_ms = CALL_MS};
+  a->stats.calls++;
+  db_query(a->db, &a->request, OBSERVE_SEND_SQL, OBSERVE_SEND_VALUES, values, answered, a);
+  observe_send_fini(&send);
+}
+
+bool appender_add(struct appender *a, struct appending *one, struct err *err) {
+  if (a->stats.waiting_bytes + bytes_of(one) > APPENDER_BYTES_MAX)
+    return err_set(err, ERR_LIMIT, "too many rows are waiting to be stored");
+  a->stats.waiting_bytes += bytes_of(one);
+  one->alone = false;
+  one->next = NULL;
+  *a->last = one;
+  a->last = &one->next;
+  if (a->n_flight == 0) send_next(a);
+  return true;
+}

@@ -1,0 +1,97 @@
+#include "trigger/observe_send.h"
+
+#include "base/mem.h"
+
+static void add_time(struct strbuf *out, bool timed, int64_t us) {
+  if (timed)
+    strbuf_printf(out, ",%lld", (long long)us);
+  else
+    strbuf_puts(out, ",null");
+}
+
+static void add_item(struct observe_send *send, const struct observe_item *item, size_t from) {
+  struct strbuf *out = &send->items;
+  strbuf_puts(out, out->len > 1 ? ",{\"pipeline\":" : "{\"pipeline\":");
+  strbuf_add_json(out, item->pipeline);
+  if (item->key) {
+    strbuf_puts(out, ",\"key\":");
+    strbuf_add_json(out, item->key);
+  }
+  strbuf_printf(out, ",\"revision\":%lld,\"rows\":%d,\"parts\":[", (long long)item->revision, item->batch->rows);
+  for (size_t i = 0; i < item->batch->n_parts; i++) {
+    const struct observe_part *part = &item->batch->parts[i];
+    strbuf_printf(out, "%s[%zu,%zu,%d", i ? "," : "", from + part->from, part->bytes, part->rows);
+    add_time(out, part->timed, part->min_us);
+    add_time(out, part->timed, part->max_us);
+    strbuf_puts(out, part->untimed ? ",true]" : ",false]");
+  }
+  strbuf_puts(out, "]}");
+}
+
+/* Both begin with a brace. */
+static void add_list(struct strbuf *out, const struct strbuf *list) {
+  strbuf_putc(out, out->len ? ',' : '{');
+  strbuf_add(out, list->data + 1, list->len - 1);
+}
+
+static void add_predictions(struct observe_send *send, const struct observe_predictions *p, size_t index) {
+  if (p->n == 0) return;
+  for (size_t i = 0; i < p->n; i++) observe_add_int(&send->item, true, (int64_t)index);
+  add_list(&send->row, &p->row);
+  add_list(&send->id, &p->id);
+  add_list(&send->at, &p->at);
+  add_list(&send->version, &p->version);
+  add_list(&send->prediction, &p->prediction);
+  add_list(&send->score, &p->score);
+}
+
+/* A list that was begun is ended; one that was not is NULL. */
+static struct db_value list_value(struct strbuf *list) {
+  if (list->len == 0) return db_null();
+  strbuf_putc(list, '}');
+  return db_text(strbuf_text(list));
+}
+
+void observe_send_init(struct observe_send *send, const struct observe_item *const *items, size_t n,
+                       struct db_value values[OBSERVE_SEND_VALUES]) {
+  struct strbuf *const lists[] = {&send->items, &send->body,    &send->item,       &send->row,  &send->id,
+                                  &send->at,    &send->version, &send->prediction, &send->score};
+  for (size_t i = 0; i < ARRAY_LEN(lists); i++) strbuf_init(lists[i], 16 * OBSERVE_SEND_BYTES);
+  const struct strbuf *body = &items[0]->batch->accepted;
+  size_t from = 0;
+  strbuf_putc(&send->items, '[');
+  for (size_t i = 0; i < n; i++) {
+    const struct strbuf *accepted = &items[i]->batch->accepted;
+    add_item(send, items[i], from);
+    add_predictions(send, &items[i]->batch->predictions, i);
+    if (n > 1) strbuf_add(&send->body, accepted->data, accepted->len);
+    from += accepted->len;
+  }
+  strbuf_putc(&send->items, ']');
+  if (n > 1) body = &send->body;
+  values[0] = db_text(strbuf_text(&send->items));
+  values[1] = db_bytes(body->data, body->len);
+  for (size_t i = 2; i < OBSERVE_SEND_VALUES; i++) values[i] = list_value(lists[i]);
+  for (size_t i = 0; i < ARRAY_LEN(lists); i++) ORCH_ASSERT(!lists[i]->failed);
+}
+
+void observe_send_fini(struct observe_send *send) {
+  struct strbuf *const lists[] = {&send->items, &send->body,    &send->item,       &send->row,  &send->id,
+                                  &send->at,    &send->version, &send->prediction, &send->score};
+  for (size_t i = 0; i < ARRAY_LEN(lists); i++) strbuf_fini(lists[i]);
+}
+
+bool observe_sent_read(const json_t *answers, size_t index, struct observe_sent *ret, struct err *err) {
+  const json_t *answer = json_array_get(answers, index), *error = json_object_get(answer, "error");
+  const json_t *first = json_object_get(answer, "first_row");
+  if (error) {
+    const char *code = json_string_value(json_object_get(error, "code"));
+    const char *message = json_string_value(json_object_get(error, "message"));
+    const char *hint = json_string_value(json_object_get(error, "hint"));
+    err_set(err, code ? db_err_from_sqlstate(code) : ERR_DB, "%s", message ? message : "refused");
+    return hint ? err_hint(err, "%s", hint) : false;
+  }
+  if (!json_is_integer(first)) return err_set(err, ERR_DB, "the database's answer about rows cannot be read");
+  *ret = (struct observe_sent){json_integer_value(first), json_is_true(json_object_get(answer, "repeated"))};
+  return true;
+}
