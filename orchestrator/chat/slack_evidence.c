@@ -12,6 +12,8 @@
 #define COMMENT_UNITS 500
 #define METRICS_MAX 15
 #define SIGNALS_MAX 6
+#define COLUMNS_MAX 5
+#define ALSO_MAX 4
 #define CHECKS_MAX 12
 #define SNAPSHOTS_MAX 8
 #define RULES_MAX 8
@@ -42,8 +44,68 @@ void slack_evidence_champion(const json_t *data, char *out, size_t size) {
 
 /* ---- why ---- */
 
+/* "0.8312" in at most 10 columns; a dash for what is no number. */
+static void number_text(const json_t *value, char out[16]) {
+  if (json_is_integer(value) && llabs(json_integer_value(value)) < 1000000000)
+    snprintf(out, 16, "%lld", (long long)json_integer_value(value));
+  else if (json_is_number(value))
+    snprintf(out, 16, "%.4g", json_number_value(value));
+  else
+    snprintf(out, 16, "%s", "-");
+}
+
+/* Columns after the first, which the summary speaks of: "• sales down: 100 -> 80, PSI 0.25". */
+static void add_column(struct strbuf *out, const json_t *column) {
+  const json_t *quantiles = json_object_get(column, "quantiles");
+  const json_t *before = json_object_get(quantiles, "ref"), *now = json_object_get(quantiles, "now");
+  size_t middle = json_array_size(before) / 2;
+  char left[16], right[16], psi[16];
+  number_text(json_array_get(before, middle), left);
+  number_text(json_array_get(now, json_array_size(now) / 2), right);
+  number_text(json_object_get(column, "psi"), psi);
+  strbuf_puts(out, "\n\xe2\x80\xa2 ");
+  slack_text_add(out, text_of(column, "name"), NAME_UNITS);
+  if (text_of(column, "direction") != NULL) {
+    strbuf_putc(out, ' ');
+    slack_text_add(out, text_of(column, "direction"), NAME_UNITS);
+  }
+  if (left[0] != '-' || left[1] != '\0') strbuf_printf(out, ": %s \xe2\x86\x92 %s", left, right);
+  strbuf_printf(out, ", PSI %s", psi);
+}
+
+/* The diagnosis as everywhere: the summary word for word, the next columns, what else fires, what ignoring it means. */
+static void add_diagnosis(struct strbuf *out, const json_t *diagnosis) {
+  const json_t *columns = json_object_get(diagnosis, "columns"), *also = json_object_get(diagnosis, "also");
+  size_t i, count = json_array_size(columns);
+  json_t *one;
+  strbuf_puts(out, "*Why* ");
+  slack_text_add(out, text_of(diagnosis, "summary"), 4 * SENTENCE_UNITS);
+  json_array_foreach(columns, i, one) if (i > 0 && i < COLUMNS_MAX) add_column(out, one);
+  json_int_t more = json_integer_value(json_object_get(diagnosis, "more_columns"));
+  if (count > COLUMNS_MAX) more += (json_int_t)(count - COLUMNS_MAX);
+  if (more > 0) strbuf_printf(out, "\n\xe2\x80\xa2 and %lld more columns", (long long)more);
+  json_array_foreach(also, i, one) {
+    if (i == ALSO_MAX) {
+      strbuf_printf(out, "\n_Also_ %zu more signals", json_array_size(also) - i);
+      break;
+    }
+    strbuf_puts(out, "\n_Also_ ");
+    slack_text_add(out, text_of(one, "pipeline"), NAME_UNITS);
+    strbuf_puts(out, text_of(one, "pipeline") != NULL ? ": " : "");
+    slack_text_add(out, text_of(one, "title"), SENTENCE_UNITS);
+  }
+  if (text_of(diagnosis, "if_ignored") != NULL) {
+    strbuf_puts(out, "\n_If ignored_ ");
+    slack_text_add(out, text_of(diagnosis, "if_ignored"), SENTENCE_UNITS);
+  }
+}
+
 void slack_evidence_why(const json_t *data, struct strbuf *out) {
-  const json_t *evidence = json_object_get(data, "evidence");
+  const json_t *evidence = json_object_get(data, "evidence"), *diagnosis = json_object_get(evidence, "diagnosis");
+  if (text_of(diagnosis, "summary") != NULL) {
+    add_diagnosis(out, diagnosis);
+    return;
+  }
   const json_t *signals = json_object_get(evidence, "signals");
   const char *reason = text_of(evidence, "reason");
   if (reason == NULL && json_array_size(signals) == 0) return;
@@ -75,16 +137,6 @@ static const json_t *metrics_of(const json_t *data, const char *side) {
   const json_t *evidence = json_object_get(data, "evidence");
   const json_t *metrics = json_object_get(json_object_get(evidence, side), "metrics");
   return metrics != NULL ? metrics : json_object_get(json_object_get(evidence, "metrics"), side);
-}
-
-/* "0.8312" in at most 10 columns; a dash for what is no number. */
-static void number_text(const json_t *value, char out[16]) {
-  if (json_is_integer(value) && llabs(json_integer_value(value)) < 1000000000)
-    snprintf(out, 16, "%lld", (long long)json_integer_value(value));
-  else if (json_is_number(value))
-    snprintf(out, 16, "%.4g", json_number_value(value));
-  else
-    snprintf(out, 16, "%s", "-");
 }
 
 static void change_text(const json_t *candidate, const json_t *champion, char out[16]) {

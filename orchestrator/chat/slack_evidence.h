@@ -15,7 +15,7 @@ void slack_evidence_subject(const json_t *data, char *out, size_t size);
 /* "housing@2", or an empty text when there is no champion. */
 void slack_evidence_champion(const json_t *data, char *out, size_t size);
 
-void slack_evidence_why(const json_t *data, struct strbuf *out);     /* reason and signals */
+void slack_evidence_why(const json_t *data, struct strbuf *out);     /* the diagnosis, else reason and signals */
 void slack_evidence_metrics(const json_t *data, struct strbuf *out); /* candidate beside champion, in a code fence */
 void slack_evidence_checks(const json_t *data, struct strbuf *out);  /* of the evidence, or those that failed */
 void slack_evidence_policy(const json_t *data, struct strbuf *out);  /* who must approve, until when */

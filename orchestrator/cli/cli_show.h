@@ -1,4 +1,5 @@
-/* Pieces of documents that several commands draw: steps with progress, checks, a gate and its votes, signals. */
+/* Pieces of documents that several commands draw: steps with progress, checks, a gate and its votes, a diagnosis,
+ * signals. */
 #ifndef ORCH_CLI_CLI_SHOW_H
 #define ORCH_CLI_CLI_SHOW_H
 
@@ -14,6 +15,8 @@ void cli_show_metrics(struct cli *cli, const json_t *evaluations);
 void cli_show_gate(struct cli *cli, const json_t *gate);
 /* One line: "waits for ml-owners (1 more), risk (1 more), until …". Lives in the arena. */
 const char *cli_gate_waits(struct cli *cli, const json_t *gate);
+/* Why a proposal is there: a summary, the columns by weight, faults, what else fires, the live metric. */
+void cli_show_diagnosis(struct cli *cli, const json_t *diagnosis);
 void cli_show_signals(struct cli *cli, const json_t *signals);
 void cli_show_deployment(struct cli *cli, const json_t *deployment);
 

@@ -61,6 +61,10 @@ static void draw_next(struct cli *cli, const json_t *q, const json_t *gate) {
 static void draw_all(struct cli *cli, const json_t *q) {
   const json_t *gate = json_object_get(q, "gate"), *deployment = json_object_get(q, "deployment");
   draw_head(cli, q);
+  if (json_is_object(json_object_get(q, "diagnosis"))) {
+    cli_heading(cli, "Why");
+    cli_show_diagnosis(cli, json_object_get(q, "diagnosis"));
+  }
   if (json_array_size(json_object_get(q, "signals")) > 0) {
     cli_heading(cli, "Signals");
     cli_show_signals(cli, json_object_get(q, "signals"));

@@ -150,6 +150,62 @@ static void opened_shows_the_evidence(void **state) {
   json_decref(event);
 }
 
+/* As orch.diagnosis() gives it. */
+static json_t *diagnosis_of(void) {
+  json_t *diagnosis = json_loads(
+      "{\"verdict\":\"drift\",\"summary\":\"inventory rose from a median of 6.1 to 8.9 (PSI 0.41) since 2009-01-01; it "
+      "looks "
+      "like drift\",\"more_columns\":2,\"columns\":["
+      "{\"name\":\"inventory\",\"direction\":\"up\",\"psi\":0.41,\"quantiles\":{\"ref\":[5,6.1,7],\"now\":[7,8.9,9]}},"
+      "{\"name\":\"sales\",\"direction\":\"down\",\"psi\":0.25,\"quantiles\":{\"ref\":[90,100,110],\"now\":[70,80,90]}}"
+      ","
+      "{\"name\":\"city\",\"direction\":\"categories\",\"psi\":0.2,\"quantiles\":null},"
+      "{\"name\":\"c3\"},{\"name\":\"c4\"},{\"name\":\"c5\"},{\"name\":\"c6\"}],"
+      "\"also\":[{\"title\":\"p99 is 80 ms\"},{\"title\":\"a "
+      "moved\",\"pipeline\":\"churn\"},{\"title\":\"3\"},{\"title\":\"4\"},"
+      "{\"title\":\"5\"},{\"title\":\"6\"}],\"if_ignored\":\"since then the live model went from 0.83 to 0.71\"}",
+      0, NULL);
+  assert_non_null(diagnosis);
+  return diagnosis;
+}
+
+static void the_diagnosis_says_why(void **state) {
+  struct err err = {0};
+  json_t *event = event_of("gate.opened"), *evidence = json_object_get(json_object_get(event, "data"), "evidence");
+  json_object_set_new(evidence, "diagnosis", diagnosis_of());
+  json_t *body = slack_out_gate_opened("C05MLOPS9K", event, &err);
+  check_message(body);
+  expect_shown(body,
+               "*Why* inventory rose from a median of 6.1 to 8.9 (PSI 0.41) since 2009-01-01; it looks like drift\n"
+               "\xe2\x80\xa2 sales down: 100 \xe2\x86\x92 80, PSI 0.25\n\xe2\x80\xa2 city categories, PSI 0.2\n");
+  expect_shown(body, "and 4 more columns\n_Also_ p99 is 80 ms\n_Also_ churn: a moved\n");
+  expect_shown(body, "_Also_ 2 more signals\n_If ignored_ since then the live model went from 0.83 to 0.71");
+  json_decref(body);
+  json_decref(event);
+}
+
+static void an_incident_says_what_to_do(void **state) {
+  json_t *event = json_loads(
+      "{\"type\":\"incident.opened\",\"data\":{\"incident\":3,\"state\":\"open\",\"summary\":\"3 pipelines of "
+      "pricing fired within 1 h\",\"pipelines\":[\"a\",\"b\",\"c\"]}}",
+      0, NULL);
+  json_t *body = slack_out_notice("C1", NULL, event);
+  const char *text = json_string_value(json_object_get(body, "text"));
+  check_message(body);
+  assert_non_null(strstr(text, "Several models at once, retraining waits: *incident 3*\n3 pipelines of pricing fired"));
+  assert_non_null(strstr(text, "a, b, c\n`orch incident 3` shows it; `orch incident release 3"));
+  json_decref(body);
+  json_object_set_new(event, "type", json_string("incident.closed"));
+  json_object_set_new(json_object_get(event, "data"), "state", json_string("released"));
+  json_object_set_new(json_object_get(event, "data"), "by", json_string("reviewer:dana"));
+  body = slack_out_notice("C1", NULL, event);
+  text = json_string_value(json_object_get(body, "text"));
+  assert_non_null(strstr(text, "Over: *incident 3* by reviewer:dana"));
+  assert_null(strstr(text, "orch incident release"));
+  json_decref(body);
+  json_decref(event);
+}
+
 static void buttons_carry_the_ticket(void **state) {
   struct err err = {0};
   json_t *event = event_of("gate.opened"), *body = slack_out_gate_opened("C05MLOPS9K", event, &err);
@@ -248,6 +304,7 @@ static void hostile_texts_are_harmless(void **state) {
     json_t *event = event_of("gate.opened"), *data = json_object_get(event, "data");
     json_object_set_new(data, "decisions", json_array());
     json_object_set_new(data, "reason", json_string("x"));
+    if (i % 2 == 0) json_object_set_new(json_object_get(data, "evidence"), "diagnosis", diagnosis_of());
     poison(data, strbuf_text(&text));
     grow(data, strbuf_text(&text));
     json_t *opened = slack_out_gate_opened("C05MLOPS9K", event, &err);
@@ -360,6 +417,8 @@ static void answers_have_the_documented_shape(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(opened_shows_the_evidence),
+      cmocka_unit_test(the_diagnosis_says_why),
+      cmocka_unit_test(an_incident_says_what_to_do),
       cmocka_unit_test(buttons_carry_the_ticket),
       cmocka_unit_test(outcome_takes_the_buttons_away),
       cmocka_unit_test(hostile_texts_are_harmless),
