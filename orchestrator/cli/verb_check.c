@@ -1,8 +1,13 @@
 /* orch check FILE… */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cli/check_alarms.h"
 #include "cli/cli_files.h"
 #include "cli/verbs.h"
 
-static json_t *report(const struct cli_file *file) {
+static json_t *report(const struct cli_file *file, const struct check_facts *facts) {
   json_t *problems = json_array();
   for (size_t i = 0; i < file->problems.count; i++) {
     const struct problem *p = &file->problems.list[i];
@@ -13,10 +18,13 @@ static json_t *report(const struct cli_file *file) {
       json_pack("{s:s, s:s, s:b, s:o}", "file", file->path, "kind", file->is_server ? "server" : "pipeline", "fine",
                 file->document != NULL, "problems", problems);
   if (file->document != NULL) json_object_set(document, "normalised", file->document);
+  if (file->document != NULL && !file->is_server) {
+    json_object_set_new(document, "false_alarms", check_alarms(file->document, facts));
+  }
   return document;
 }
 
-static void say_fine(struct cli *cli, const struct cli_file *file) {
+static void say_fine(struct cli *cli, const struct cli_file *file, const struct check_facts *facts) {
   if (file->is_server) {
     cli_printf("%s: %s (reviewers: %zu)\n", cli_safe(cli, file->path), cli_paint(cli, CLI_GREEN, "fine"),
                json_array_size(json_object_get(file->document, "reviewers")));
@@ -27,11 +35,48 @@ static void say_fine(struct cli *cli, const struct cli_file *file) {
              cli_member(cli, file->document, "profile"), json_array_size(json_object_get(file->document, "steps")),
              json_array_size(json_object_get(file->document, "monitors")),
              json_array_size(json_object_get(file->document, "checks")));
+  json_t *alarms = check_alarms(file->document, facts);
+  check_alarms_print(cli, alarms, facts);
+  json_decref(alarms);
+}
+
+/* The profile that a training step would write, to count its rows and columns. */
+static bool read_profile(const char *path, struct profile **ret, struct err *err) {
+  static char chunk[1 << 16];
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return err_errno(err, errno, "--profile %s", path);
+  struct profile_csv *csv = profile_csv_new();
+  ssize_t got;
+  bool fine = true;
+  while (fine && (got = read(fd, chunk, sizeof chunk)) != 0) {
+    fine = got > 0 ? profile_csv_feed(csv, chunk, (size_t)got, err) : err_errno(err, errno, "cannot be read");
+  }
+  struct profile *profile = fine ? profile_csv_finish(csv, err) : NULL;
+  profile_csv_free(csv);
+  close(fd);
+  if (profile == NULL) return err_prefix(err, "--profile %s", path);
+  *ret = profile;
+  return true;
+}
+
+static bool read_facts(struct cli *cli, struct check_facts *facts, struct profile **ret_profile, struct err *err) {
+  const char *rows = cli_opt(cli, "rows-per-day"), *path = cli_opt(cli, "profile");
+  if (rows != NULL && !cli_parse_int(rows, "--rows-per-day", 1, INT64_C(1000000000000), &facts->rows_per_day, err)) {
+    return false;
+  }
+  if (path != NULL && !read_profile(path, ret_profile, err)) return false;
+  facts->profile = *ret_profile;
+  return true;
 }
 
 static bool check_run(struct cli *cli, struct err *err) {
   struct cli_file server = {0};
-  if (!cli_file_server(cli, &server, err)) return false;
+  struct check_facts facts = {0};
+  struct profile *profile = NULL;
+  if (!read_facts(cli, &facts, &profile, err) || !cli_file_server(cli, &server, err)) {
+    profile_free(profile);
+    return false;
+  }
   json_t *files = json_array();
   bool fine = true;
   for (int i = 0; fine && i < cli->argc; i++) {
@@ -39,12 +84,12 @@ static bool check_run(struct cli *cli, struct err *err) {
     fine = cli_file_read(cli, cli->argv[i], &file, err);
     if (!fine) break;
     cli_file_parse(&file, server.document);
-    if (cli->json) json_array_append_new(files, report(&file));
+    if (cli->json) json_array_append_new(files, report(&file, &facts));
     if (file.document == NULL) {
       cli->exit_code = err_exit_code(ERR_INVALID);
       if (!cli->json) cli_file_complain(&file);
     } else if (!cli->json) {
-      say_fine(cli, &file);
+      say_fine(cli, &file, &facts);
     }
     cli_file_fini(&file);
   }
@@ -55,23 +100,38 @@ static bool check_run(struct cli *cli, struct err *err) {
   }
   json_decref(files);
   cli_file_fini(&server);
+  profile_free(profile);
   return fine;
 }
+
+static const struct cli_option options[] = {
+    {"rows-per-day", 0, "N", "how many observations come in a day, for the false alarms"},
+    {"profile", 0, "FILE", "a CSV like the training's profile.csv: its columns and rows, for the false alarms"},
+    {0},
+};
 
 const struct cli_verb verb_check = {
     .name = "check",
     .group = CLI_GROUP_PIPELINE,
     .summary = "Check pipeline files and say everything that is wrong",
-    .usage = "check FILE...",
+    .usage = "check FILE... [--rows-per-day N] [--profile FILE.csv]",
     .help = "Reads pipeline files (or folders that hold a pipeline.yaml) and the server's\n"
             "orch.yaml, and reports every problem at once as FILE:LINE:COLUMN: what is\n"
             "wrong, what was expected. Nothing is changed and no database is needed.\n"
             "\n"
             "When there is an orch.yaml (in this folder, or named by --config), each gate is\n"
             "held against its reviewers: a gate that nobody can satisfy is a problem.\n"
+            "\n"
+            "For monitors of drift it says how many false alarms a month to expect when\n"
+            "nothing drifts, computed from the rule, the size of its windows and of the\n"
+            "reference. It warns when that is more than one, of columns that always drift\n"
+            "(month, created_at, user_id), and of windows too small for their rule. Warnings\n"
+            "fail nothing.\n"
             "Exit code 0: all are fine; 2: something is wrong.",
     .examples = "orch check pipelines/housing\norch check orch.yaml pipelines/*/pipeline.yaml\n"
+                "orch check pipelines/housing --rows-per-day 20000 --profile profile.csv\n"
                 "orch check pipelines/housing --json",
+    .options = options,
     .min_args = 1,
     .max_args = -1,
     .run = check_run,

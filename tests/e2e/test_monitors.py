@@ -103,6 +103,67 @@ class MonitorsTest(unittest.TestCase):
         self.assertEqual(self.world.orch("monitor", "show", "quick", check=False).returncode, 2)
         self.assertEqual(self.world.orch("monitor", "shwo", "quick", "inputs", check=False).returncode, 2)
 
+    # ---- orch check: false alarms and warnings
+
+    def check(self, monitors, *words):
+        """What `orch check` says of a pipeline with these monitors, as text and as the document."""
+        folder = os.path.join(self.world.dir, "checked", "quick")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "pipeline.yaml"), "w", encoding="utf-8") as f:
+            f.write(re.sub(r"monitors:\n( .*\n)+", "monitors:\n" + "".join(f"  - {m}\n" for m in monitors),
+                           kit.PIPELINE.format(name="quick")))
+        for name in ("train.sh", "evaluate.sh", "rows.csv"):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+                f.write("x\n1\n")
+        text = self.world.orch("check", folder, *words).stdout  # warnings fail nothing
+        return text, self.world.orch_json("check", folder, *words)["files"][-1]["false_alarms"]
+
+    def test_check_tells_false_alarms(self):
+        quiet = "{name: quiet, kind: drift, columns: [x], window: 500 rows}"
+        loud = "{name: loud, kind: drift, columns: [x], window: 500 rows, psi: 0.01, p_value: 0.05, for: 1 of 1}"
+        text, document = self.check([quiet], "--rows-per-day", "12000")
+        self.assertLess(document["per_month"], 0.001)
+        self.assertEqual(document["monitors"][0]["windows_per_month"], 720)
+        self.assertEqual(document["warnings"], [])
+        self.assertIn("< 0.001", text)
+        self.assertNotIn("warning", text)
+        # Every window is a test at 5 %: 36 of 720 windows, for one column.
+        text, document = self.check([quiet, loud], "--rows-per-day", "12000")
+        self.assertAlmostEqual(document["monitors"][1]["per_month"], 36, delta=6)
+        self.assertAlmostEqual(document["per_month"], document["monitors"][1]["per_month"], places=3)
+        self.assertRegex(text, "warning: expect about 3[0-9] false alarms a month")
+        self.assertIn("come from monitor 'loud': with ", text)
+        self.assertEqual(document["rows_per_day"], 12000)
+        text, document = self.check([quiet])
+        self.assertIsNone(document["rows_per_day"])
+        self.assertEqual(document["monitors"][0]["windows_per_month"], 720)
+        self.assertIn("a window by rows is an hour", text)
+        self.assertEqual(self.check(["{name: v, kind: volume, silence: 1h}"])[1], {"per_month": 0.0, "rows_per_day": None, "warnings": [], "monitors": []})
+
+    def test_check_counts_a_profile(self):
+        path = os.path.join(self.world.dir, "profile.csv")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("price,city,month,prediction\n" + "".join(f"{i * 37 % 101},c{i % 5},{i % 12},{i % 2}\n" for i in range(800)))
+        text, document = self.check(["{name: all, kind: drift, window: 200 rows}"], "--profile", path)
+        self.assertEqual((document["monitors"][0]["columns"], document["monitors"][0]["reference_rows"]), (3, 800))
+        self.assertIn("monitor 'all' watches 'month': what looks like a calendar", text)
+        self.assertNotIn("ten windows", text)
+        self.assertEqual(self.world.orch("check", "pipelines/quick", "--profile", "/nonexistent", check=False).returncode, 1)
+
+    def test_check_warns_of_small_windows(self):
+        warnings = self.check(["{name: a, kind: drift, columns: [x], window: 50 rows, min_rows: 20}",
+                               "{name: b, kind: latency, max: 50ms, window: 200 rows}",
+                               "{name: c, kind: performance, metric: accuracy, min: 0.75, window: 100 labels}",
+                               "{name: d, kind: drift, columns: [x], window: 5m}",
+                               "{name: e, kind: latency, max: 50ms, window: 500 rows}",
+                               "{name: f, kind: performance, metric: accuracy, min: 0.75, window: 300 labels}"],
+                              "--rows-per-day", "5000")[1]["warnings"]
+        self.assertEqual([re.search("monitor '(.)'", w).group(1) for w in warnings], ["a", "b", "c", "d"])
+        self.assertIn("chance alone makes a PSI of about 0.2", warnings[0])
+        self.assertIn("expected at least 500 rows", warnings[1])
+        self.assertIn("known to within 0.085: expected at least 289", warnings[2])
+        self.assertIn("about 17 rows a window, under its 'min_rows' of 200", warnings[3])
+
     def screen(self, *words, until, env=None, columns=120):
         """What a terminal shows once `until` has come; then Ctrl-C."""
         pid, master = pty.fork()
