@@ -11,7 +11,7 @@
 
 /* ---- columns ---- */
 
-/* "p95 moved from 3.1 to 4.7": the quantile that says the most, the middle one. */
+/* All the quantiles there are. */
 static void quantiles(struct page *page, const json_t *column) {
   const json_t *q = doc_object(column, "quantiles");
   double level[16], ref[16], now[16];
@@ -31,6 +31,26 @@ static void quantiles(struct page *page, const json_t *column) {
     html_close(&page->h);
   }
   page_table_end(page);
+}
+
+/* "median 48.1 → 66.2": the middle, and with `tail` the highest quantile instead. */
+static void quantile_moved(struct page *page, const json_t *column, bool tail) {
+  const json_t *q = doc_object(column, "quantiles");
+  double level[16], ref[16], now[16];
+  char from[SVG_NUMBER_SIZE], to[SVG_NUMBER_SIZE];
+  size_t n = doc_numbers(json_object_get(q, "levels"), level, ARRAY_LEN(level)), at = n;
+  if (doc_numbers(json_object_get(q, "ref"), ref, ARRAY_LEN(ref)) < n) return;
+  if (doc_numbers(json_object_get(q, "now"), now, ARRAY_LEN(now)) < n) return;
+  for (size_t i = 0; i < n; i++)
+    if (tail ? level[i] > 0.5 && level[i] < 1 : fabs(level[i] - 0.5) < 1e-9) at = i;
+  if (at == n || !isfinite(ref[at]) || !isfinite(now[at])) return;
+  html_open(&page->h, "span");
+  if (tail)
+    html_textf(&page->h, "p%g ", 100 * level[at]);
+  else
+    html_text(&page->h, "median ");
+  html_textf(&page->h, "%s \xe2\x86\x92 %s", svg_number(ref[at], from), svg_number(now[at], to));
+  html_close(&page->h);
 }
 
 static void share_cell(struct page *page, double share) {
@@ -146,15 +166,24 @@ static double p_value_of(const json_t *column) {
   return p;
 }
 
+static void p_value(struct page *page, double p) {
+  if (isfinite(p) && p < 0.0001)
+    html_element(&page->h, "span", NULL, "p < 0.0001");
+  else
+    measure(page, "p", p);
+}
+
 static void measures(struct page *page, const json_t *column) {
   const json_t *missing = doc_object(column, "missing");
   const char *direction = direction_word(column);
   double ref = doc_number(missing, "ref"), now = doc_number(missing, "now");
   double n_ref = doc_number(column, "n_ref"), n_now = doc_number(column, "n_now");
-  html_open_class(&page->h, "p", "lead small");
+  html_open_class(&page->h, "p", "lead small facts-line");
   if (direction) html_element(&page->h, "span", NULL, direction);
+  quantile_moved(page, column, false);
+  quantile_moved(page, column, true);
   measure(page, "PSI", doc_number(column, "psi"));
-  measure(page, "p", p_value_of(column));
+  p_value(page, p_value_of(column));
   measure(page, "importance", doc_number(column, "importance"));
   if (isfinite(ref) && isfinite(now) && (ref > 0 || now > 0))
     html_elementf(&page->h, "span", NULL, "missing %.3g \xe2\x86\x92 %.3g %%", 100 * ref, 100 * now);

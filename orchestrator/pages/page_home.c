@@ -162,6 +162,12 @@ static void doing(struct page *page, const json_t *p) {
   json_t *item;
   struct html *h = &page->h;
   html_open_class(h, "div", "doing");
+  if (doc_object(p, "hold")) {
+    html_open(h, "p");
+    page_badge(page, "wait", "on hold");
+    html_close(h);
+    shown++;
+  }
   json_array_foreach(json_object_get(p, "proposals"), i, item) {
     html_open(h, "p");
     page_link_proposal(page, doc_int(item, "proposal"));
@@ -233,7 +239,7 @@ static void lead(struct page *page, const json_t *pipelines) {
     waiting += doc_object(p, "gate") != NULL;
     firing += json_array_size(json_object_get(p, "firing"));
   }
-  html_open_class(&page->h, "p", "lead");
+  html_open_class(&page->h, "p", "lead facts-line");
   html_open(&page->h, "span");
   page_count(page, (json_int_t)json_array_size(pipelines), "pipeline", "pipelines");
   html_close(&page->h);

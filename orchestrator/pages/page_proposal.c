@@ -383,7 +383,7 @@ static void head(struct page *page, const json_t *q) {
   html_close(h);
   page_state(page, doc_text(q, "state"));
   html_close(h);
-  html_open_class(h, "p", "lead");
+  html_open_class(h, "p", "lead facts-line");
   html_open(h, "span");
   html_text(h, "opened ");
   page_time(page, q, "created_at");
@@ -407,8 +407,10 @@ void page_proposal(struct strbuf *out, const struct page_frame *frame, const jso
   why(&page, document);
   gate(&page, doc_object(document, "gate"));
   moved(&page, d);
+  html_open_class(&page.h, "div", "pair");
   live_metric(&page, doc_object(d, "live_metric"));
   also(&page, json_object_get(d, "also"));
+  html_close(&page.h);
   checks(&page, json_object_get(document, "checks"));
   evaluations(&page, doc_object(document, "evaluations"));
   signals(&page, json_object_get(document, "signals"));

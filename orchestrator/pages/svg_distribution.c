@@ -14,7 +14,7 @@
 #define RIGHT (SHEET_WIDTH - 6.0)
 #define ROW 26.0
 #define NAME_WIDTH 104.0
-#define NAME_CHARS 16
+#define NAME_CHARS 14
 #define WIDE_BIN 0.6 /* one bin with so much of the axis leaves nothing to see of the others */
 
 static double share(const double *shares, size_t i) {

@@ -122,13 +122,24 @@ static void axis_x(struct html *h, const struct plot *plot, bool by_time) {
   }
 }
 
-static void limit(struct html *h, const struct plot *plot, double threshold) {
+/* How far the values stay away from the threshold in the plot's left or right third, at the closest. */
+static double room(const struct plot *plot, const struct svg_point *points, size_t count, double threshold,
+                   bool right) {
+  double least = INFINITY, third = (plot->x1 - plot->x0) / 3;
+  for (size_t i = 0; i < count; i++) {
+    bool there = right ? points[i].x >= plot->x1 - third : points[i].x <= plot->x0 + third;
+    if (there && isfinite(points[i].value)) least = fmin(least, fabs(points[i].value - threshold));
+  }
+  return least;
+}
+
+static void limit(struct html *h, const struct plot *plot, double threshold, bool right) {
   char text[SVG_NUMBER_SIZE + 16], number[SVG_NUMBER_SIZE];
   double y = place_y(plot, threshold);
   svg_line(h, "limit", plot->left, y, plot->right, y);
   snprintf(text, sizeof text, "limit %s", svg_number(threshold, number));
   bool high = y < plot->top + 14;
-  svg_label(h, "limit", plot->right, high ? y + 12 : y - 4, "end", text);
+  svg_label(h, "limit", right ? plot->right : plot->left + 2, high ? y + 12 : y - 4, right ? "end" : "start", text);
 }
 
 /* The verdicts that occur, each with its mark. */
@@ -161,9 +172,11 @@ void svg_timeline(struct html *h, const struct svg_timeline *chart) {
   axis_y(h, &plot);
   svg_line(h, "axis", plot.left, plot.bottom, plot.right, plot.bottom);
   axis_x(h, &plot, chart->by_time);
-  if (isfinite(chart->threshold)) limit(h, &plot, chart->threshold);
   line(h, &plot, points, count);
   marks(h, &plot, points, count, 4);
+  if (isfinite(chart->threshold))
+    limit(h, &plot, chart->threshold,
+          room(&plot, points, count, chart->threshold, true) >= room(&plot, points, count, chart->threshold, false));
   svg_frame_close(h);
 }
 
@@ -181,6 +194,7 @@ void svg_spark(struct html *h, const char *title, const struct svg_point *points
   for (size_t i = 0; i < count; i++) /* what stands out, and where it is now */
     if (isfinite(points[i].value) && isfinite(points[i].x) &&
         (i + 1 == count || (points[i].verdict != SVG_OK && points[i].verdict != SVG_UNJUDGED)))
-      svg_mark(h, points[i].verdict, place_x(&plot, points[i].x), place_y(&plot, points[i].value), 3);
+      svg_mark(h, points[i].verdict, place_x(&plot, points[i].x), place_y(&plot, points[i].value),
+               i + 1 == count ? 3 : 2);
   html_close(h);
 }
