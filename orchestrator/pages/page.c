@@ -148,13 +148,16 @@ static const char *kind_of(const char *state) {
   return NULL;
 }
 
-void page_state(struct page *page, const char *state) {
-  if (!state) return;
-  char words[48];
-  snprintf(words, sizeof words, "%s", state);
-  for (char *c = words; *c; c++)
+const char *page_words(const char *name, char out[PAGE_WORDS_SIZE]) {
+  snprintf(out, PAGE_WORDS_SIZE, "%s", name);
+  for (char *c = out; *c; c++)
     if (*c == '_') *c = ' ';
-  page_badge(page, kind_of(state), words);
+  return out;
+}
+
+void page_state(struct page *page, const char *state) {
+  char words[PAGE_WORDS_SIZE];
+  if (state) page_badge(page, kind_of(state), page_words(state, words));
 }
 
 void page_verdict(struct page *page, const char *verdict) {

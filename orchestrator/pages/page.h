@@ -28,6 +28,9 @@ void page_time(struct page *page, const json_t *object, const char *key);
 #define PAGE_SPAN_SIZE 32
 const char *page_span(int64_t us, char out[PAGE_SPAN_SIZE]);
 
+/* "null_jump" as "null jump". */
+#define PAGE_WORDS_SIZE 64
+const char *page_words(const char *name, char out[PAGE_WORDS_SIZE]);
 /* States of proposals, gates, deployments, jobs and signals: "awaiting_approval" is shown as "awaiting approval". */
 void page_state(struct page *page, const char *state);
 /* A window's verdict, with its mark. */

@@ -108,15 +108,14 @@ static void note_incidents(struct page *page, const json_t *incidents, unsigned 
     if (i >= NOTES_MAX || (doc_text(incident, "state") && !doc_is(incident, "state", "open"))) continue;
     note_open(page, "alarm", count);
     html_elementf(h, "strong", NULL, "Incident %lld", (long long)doc_int(incident, "incident"));
-    html_literal(h, ": pipelines that share ");
-    html_text(h, doc_text(incident, "share") ? doc_text(incident, "share") : "something");
-    html_literal(h, " ");
-    html_element(h, "bdi", NULL, doc_text(incident, "value"));
-    html_literal(h, " fire together, and their retraining waits");
+    html_text(h, ": ");
+    html_element(h, "bdi", NULL, doc_text(incident, "summary"));
     html_open_class(h, "p", "small soft");
     html_literal(h, "opened ");
     page_time(page, incident, "opened_at");
-    html_textf(h, "; orch incident %lld shows it", (long long)doc_int(incident, "incident"));
+    html_textf(h, ", %lld of its signals wait; ", (long long)doc_int(incident, "waiting"));
+    html_elementf(h, "code", NULL, "orch incident %lld", (long long)doc_int(incident, "incident"));
+    html_literal(h, " shows it");
     html_close(h);
     html_close(h);
   }
@@ -254,12 +253,12 @@ static void lead(struct page *page, const json_t *pipelines) {
 
 void page_home(struct strbuf *out, const struct page_frame *frame, const json_t *document) {
   struct page page;
-  const json_t *pipelines = json_object_get(json_object_get(document, "status"), "pipelines");
+  const json_t *status = json_object_get(document, "status"), *pipelines = json_object_get(status, "pipelines");
   page_begin(&page, out, frame, "Overview", NULL, NULL);
   html_literal(&page.h, "<div><h1>Overview</h1>");
   lead(&page, pipelines);
   html_literal(&page.h, "</div>");
-  needs(&page, pipelines, json_object_get(json_object_get(document, "incidents"), "incidents"));
+  needs(&page, pipelines, json_object_get(status, "incidents"));
   list(&page, pipelines);
   page_end(&page, "/v1/status");
 }

@@ -143,7 +143,8 @@ static void faults(struct page *page, const json_t *latest) {
   json_array_foreach(all, i, fault) {
     if (i == 50) break;
     html_open(&page->h, "li");
-    page_badge(page, "bad v-fault", doc_text(fault, "check") ? doc_text(fault, "check") : "fault");
+    char words[PAGE_WORDS_SIZE];
+    page_badge(page, "bad v-fault", page_words(doc_text(fault, "check") ? doc_text(fault, "check") : "fault", words));
     html_text(&page->h, " ");
     if (doc_text(fault, "column")) {
       html_element(&page->h, "bdi", NULL, doc_text(fault, "column"));

@@ -47,7 +47,9 @@ static void faults(struct page *page, const json_t *all) {
     const char *column = doc_text(fault, "column") ? doc_text(fault, "column") : doc_text(fault, "name");
     if (i == FAULTS_MAX) break;
     html_open_class(&page->h, "li", "note bad");
-    page_badge(page, "bad v-fault", doc_text(fault, "check") ? doc_text(fault, "check") : "broken data");
+    char words[PAGE_WORDS_SIZE];
+    page_badge(page, "bad v-fault",
+               page_words(doc_text(fault, "check") ? doc_text(fault, "check") : "broken data", words));
     html_text(&page->h, " ");
     html_element(&page->h, "bdi", NULL, column);
     html_text(&page->h, column ? ": " : "");
@@ -105,6 +107,7 @@ static void live_metric(struct page *page, const json_t *metric) {
   page_section(page, "The live model");
   html_open(&page->h, "p");
   html_element(&page->h, "strong", NULL, name);
+  if (json_is_true(json_object_get(metric, "estimated"))) html_text(&page->h, " (estimated, without labels)");
   html_textf(&page->h, " was %s at its promotion and is %s now", svg_number(doc_number(metric, "at_promotion"), then),
              svg_number(doc_number(metric, "now"), now));
   html_close(&page->h);
@@ -307,7 +310,9 @@ static void steps(struct page *page, const json_t *all) {
     if (doc_int(step, "attempt") > 0) html_textf(h, "%lld", (long long)doc_int(step, "attempt"));
     html_close(h);
     html_open_class(h, "td", "nowrap");
-    if (isfinite(ms) && ms < 10000)
+    if (isfinite(ms) && ms < 1000)
+      html_textf(h, "%.0f ms", ms);
+    else if (isfinite(ms) && ms < 10000)
       html_textf(h, "%.1f s", ms / 1000);
     else if (isfinite(ms))
       html_text(h, page_span((int64_t)(fmin(ms, 1e15) * 1000), span));

@@ -96,6 +96,22 @@ CREATE OR REPLACE FUNCTION orch.doc_proposal_short(q orch.proposal) RETURNS json
     'gate', (SELECT id FROM orch.gate WHERE proposal_id = q.id ORDER BY id DESC LIMIT 1))
 $$;
 
+-- The monitor that says most about a pipeline, the one that knows the truth before those that suspect, and what its newest
+-- windows came to, oldest first. NULL while no monitor has closed a window. For sparklines: short, whatever the history.
+CREATE OR REPLACE FUNCTION orch.doc_trend(p_pipeline_id bigint) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+DECLARE m orch.monitor;
+BEGIN
+  SELECT * INTO m FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND active AND number > 0
+    ORDER BY array_position(ARRAY['performance', 'drift', 'prediction_drift', 'estimated_performance', 'quality', 'latency', 'prometheus', 'sql'], kind),
+      name LIMIT 1;
+  IF NOT FOUND THEN RETURN NULL; END IF;
+  RETURN (
+    SELECT jsonb_build_object('monitor', m.name, 'kind', m.kind, 'threshold', (array_agg(w.result -> 'threshold' ORDER BY w.number DESC))[1],
+      'points', coalesce(jsonb_agg(jsonb_build_object('at', orch.rfc3339(coalesce(w.to_at, w.closed_at)), 'verdict', w.verdict,
+        'value', w.result -> 'value') ORDER BY w.number), '[]'))
+    FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY number DESC LIMIT 30) w);
+END $$;
+
 -- One screen: each pipeline, what is live since when, what waits for whom, the queue, what failed to be delivered.
 CREATE OR REPLACE FUNCTION orch.api_status() RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
   SELECT jsonb_build_object('now', orch.rfc3339(orch.clock()),
@@ -110,6 +126,7 @@ CREATE OR REPLACE FUNCTION orch.api_status() RETURNS jsonb LANGUAGE sql STABLE S
         'firing', (SELECT coalesce(jsonb_agg(jsonb_build_object('signal', s.id, 'kind', s.kind, 'title', s.title, 'disposition', s.disposition,
               'held_reason', s.held_reason, 'since', orch.rfc3339(s.first_at)) ORDER BY s.id), '[]')
             FROM (SELECT * FROM orch.signal WHERE pipeline_id = p.id AND status = 'firing' ORDER BY id DESC LIMIT 20) s),
+        'trend', orch.doc_trend(p.id),
         'observations', (SELECT jsonb_build_object('rows', o.next_row, 'last_at', orch.rfc3339(o.last_at))
             FROM orch.observation_stream o WHERE o.pipeline_id = p.id AND o.stream = 'rows')) ORDER BY p.name), '[]') FROM orch.pipeline p),
     'incidents', (SELECT coalesce(jsonb_agg(orch.doc_incident(i) - 'members' ORDER BY i.id), '[]')

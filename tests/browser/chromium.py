@@ -116,7 +116,7 @@ class Page:
             self.problems.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
         elif method in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled"):
             self.problems.append(json.dumps(params)[:500])
-        elif method == "Audits.issueAdded":
+        elif method == "Audits.issueAdded" and params["issue"]["code"] not in ("GenericIssue", "BounceTrackingIssue", "CookieIssue"):
             self.problems.append(json.dumps(params["issue"])[:500])
         elif method == "Network.responseReceived":
             self.answers[params["response"]["url"]] = params["response"]
