@@ -7,6 +7,7 @@
 
 #define WINDOW_ROWS_MAX 10000000
 #define WINDOW_MS_MAX (366 * DAY_MS)
+#define FOR_MAX 64                  /* windows that a monitor remembers: DRIFT_OF_MAX of stats/decide.h */
 #define LATENESS_MS (1 * MINUTE_MS) /* the default, unless the window is shorter */
 #define LATENESS_MS_MAX (90 * DAY_MS)
 
@@ -61,14 +62,14 @@ static void read_for(struct pipeline_reader *r, const struct yaml_node *node, in
   if (node == NULL) return;
   if (node->kind == YAML_TREE_MAP) {
     take_map(r->problems, node, "'for'", known, NULL);
-    take_int(r->problems, yaml_tree_get(node, "hits"), "'hits'", 1, 100, hits);
-    take_int(r->problems, yaml_tree_get(node, "of"), "'of'", 1, 100, of);
+    take_int(r->problems, yaml_tree_get(node, "hits"), "'hits'", 1, FOR_MAX, hits);
+    take_int(r->problems, yaml_tree_get(node, "of"), "'of'", 1, FOR_MAX, of);
   } else {
     int64_t first = 0;
-    const char *words = take_count(node, 1, 100, &first);
+    const char *words = take_count(node, 1, FOR_MAX, &first);
     char *end = NULL;
     long long second = words != NULL && strncmp(words, "of ", 3) == 0 ? strtoll(words + 3, &end, 10) : 0;
-    if (end == NULL || *end != '\0' || second < 1 || second > 100) {
+    if (end == NULL || *end != '\0' || second < 1 || second > FOR_MAX) {
       problems_add(r->problems, node->line, node->column, "'for' is '%.60s', expected windows as in '2 of 3'",
                    shown(node));
       return;

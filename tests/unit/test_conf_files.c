@@ -190,6 +190,41 @@ static void test_gates_that_nobody_can_satisfy(void **state) {
                          "3 votes are asked for, but the people in these groups can give 2"));
 }
 
+static const char *monitor_problem(const char *monitor, const char *settings, char *out, size_t size) {
+  char *text = mem_printf("pipeline: demo\nowner: t\noncall: t\nsteps:\n  - {name: train, run: [x]}\n"
+                          "  - {name: evaluate, run: [x]}\ngates: {promote: {require: [{group: a}]}}\n"
+                          "monitors:\n  - {name: m, %s}\n",
+                          monitor);
+  char *server_text = mem_printf("reviewers: [{name: dana, groups: [a]}]\n%s", settings);
+  struct problems problems;
+  problems_init(&problems, "x");
+  json_t *server = server_parse(server_text, strlen(server_text), &problems);
+  assert_non_null(server);
+  struct pipeline_options options = {.server = server};
+  json_t *document = pipeline_parse(text, strlen(text), &options, &problems);
+  snprintf(out, size, "%s", problems.count > 0 ? problems.list[0].text : "");
+  assert_int_equal(document == NULL, problems.count == 1);
+  json_decref(document);
+  json_decref(server);
+  problems_fini(&problems);
+  mem_free(server_text);
+  mem_free(text);
+  return out;
+}
+
+/* A monitor that asks another system is held against what the server's file lends. */
+static void test_monitors_that_the_server_cannot_serve(void **state) {
+  char out[1024];
+  static const char prometheus[] = "kind: prometheus, query: up, below: 1";
+  static const char sql[] = "kind: sql, query: select 1, above: 1, url_env: WAREHOUSE_URL";
+  assert_string_equal(monitor_problem(prometheus, "prometheus: {url: \"http://p:9090\"}\n", out, sizeof out), "");
+  assert_non_null(strstr(monitor_problem(prometheus, "", out, sizeof out), "the server's file has no 'prometheus'"));
+  assert_string_equal(monitor_problem(sql, "warehouses: [LAKE_URL, WAREHOUSE_URL]\n", out, sizeof out), "");
+  assert_non_null(strstr(monitor_problem(sql, "", out, sizeof out), "expected a variable that 'warehouses'"));
+  assert_non_null(
+      strstr(monitor_problem(sql, "warehouses: [WAREHOUS_URL]\n", out, sizeof out), "expected WAREHOUS_URL?"));
+}
+
 /* The matching against a search through all assignments, on random small cases. */
 static unsigned best_by_search(const json_t *slots, const json_t *people, size_t slot, unsigned used) {
   if (slot == json_array_size(slots)) return 0;
@@ -268,6 +303,7 @@ int main(void) {
       cmocka_unit_test(test_caps),
       cmocka_unit_test(test_editors),
       cmocka_unit_test(test_gates_that_nobody_can_satisfy),
+      cmocka_unit_test(test_monitors_that_the_server_cannot_serve),
       cmocka_unit_test(test_matching_at_random),
       cmocka_unit_test(test_nearest),
       cmocka_unit_test(test_canonical),
