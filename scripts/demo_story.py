@@ -225,10 +225,7 @@ class Story:
                 if not self.show_windows:
                     continue
                 colour = {"drift": "33", "fault": "31"}.get(window["verdict"])
-                hits = [f"{column['name']} PSI {column['psi']:.2f}" for column in window["result"]["columns"]
-                        if column["hit"] and window["verdict"] == "ok"]
-                words = "; moved once, which may be chance: " + ", ".join(hits) if hits else ""
-                self.say.line(date, f"{window['verdict']:<6} {window['result']['summary']}{words}", colour)
+                self.say.line(date, f"{window['verdict']:<6} {window['summary']}", colour)
 
     # ---- the chapters
 

@@ -24,7 +24,7 @@ static void on_timer(uv_timer_t *timer) {
 static void *start(struct serve *serve) {
   struct flow_windows *flow = mem_alloc(sizeof(*flow));
   flow->magic = FLOW_WINDOWS_MAGIC;
-  flow->windows = windows_new(serve->db, serve->owner);
+  flow->windows = windows_new(serve->loop, serve->db, serve->owner);
   uv_timer_init(serve->loop, &flow->timer);
   flow->timer.data = flow;
   uv_timer_start(&flow->timer, on_timer, 1, 0);

@@ -1,292 +1,201 @@
-/* A judged window in words and numbers: the result that is recorded and the signals that go out. */
+/* What all kinds of monitors say alike: how often a window has hit, episodes of signals, times and numbers. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/digest.h"
 #include "base/mem.h"
-#include "base/strbuf.h"
+#include "trigger/monitor_private.h"
 #include "trigger/signal_in.h"
-#include "trigger/window_private.h"
 
-#define SIGNAL_COLUMNS_MAX 20
+/* ---- documents ---- */
 
-static json_t *real(double value) {
+json_t *json_number(double value) {
   return isfinite(value) ? json_real(value) : json_null();
 }
 
-static json_t *reals(const double *values, size_t n) {
+json_t *json_numbers(const double *values, size_t n) {
   json_t *array = json_array();
-  for (size_t i = 0; i < n; i++) json_array_append_new(array, real(values[i]));
+  for (size_t i = 0; i < n; i++) json_array_append_new(array, json_number(values[i]));
   return array;
 }
 
-static json_t *column_document(const struct window_column *column, const struct drift_column *c) {
-  json_t *doc = json_pack("{ss ss sb ss}", "name", column->name, "verdict", drift_verdict_name(c->verdict), "hit",
-                          c->hit, "why", c->why);
-  if (!doc) doc = json_object(); /* only for a name that is no UTF-8, which jansson never hands out */
-  if (c->since_row >= 0) json_object_set_new(doc, "since_row", json_integer(c->since_row));
-  json_object_set_new(doc, "psi", real(c->d.psi));
-  json_object_set_new(doc, "ks",
-                      json_pack("{so so so}", "statistic", real(c->d.ks.statistic), "bound", real(c->d.ks.bound),
-                                "p_value", real(c->d.ks.p_value)));
-  json_object_set_new(doc, "noise_corrected", real(c->d.noise_corrected));
-  json_object_set_new(doc, "chi2",
-                      json_pack("{so si so}", "statistic", real(c->d.chi2.statistic), "df", (int)c->d.chi2.df,
-                                "p_value", real(c->d.chi2.p_value)));
-  json_object_set_new(doc, "missing",
-                      json_pack("{so so so so}", "ref", real(c->d.missing.ref), "now", real(c->d.missing.now), "z",
-                                real(c->d.missing.z), "p_value", real(c->d.missing.p_value)));
-  json_object_set_new(doc, "quantiles",
-                      json_pack("{so so so}", "levels", reals(drift_quantile_levels, DRIFT_QUANTILES), "ref",
-                                reals(c->quantiles_ref, DRIFT_QUANTILES), "now",
-                                reals(c->quantiles_now, DRIFT_QUANTILES)));
-  json_object_set_new(doc, "n_ref", json_integer((json_int_t)c->d.n_ref));
-  json_object_set_new(doc, "n_now", json_integer((json_int_t)c->d.n_now));
-  json_object_set_new(doc, "rows_ref", json_integer((json_int_t)c->d.rows_ref));
-  json_object_set_new(doc, "rows_now", json_integer((json_int_t)c->d.rows_now));
-  return doc;
+const char *window_verdict_name(enum window_verdict verdict) {
+  static const char *const names[] = {"ok", "drift", "fault", "alarm", "insufficient", "warming"};
+  return names[verdict];
 }
 
-/* The columns with this verdict, the most moved first. */
-static size_t ranked(const struct window_eval *eval, enum drift_verdict verdict, size_t *order) {
-  size_t n = 0;
-  for (size_t i = 0; i < eval->n_columns; i++) {
-    if (eval->said[i].verdict != verdict) continue;
-    size_t at = n++;
-    for (; at > 0; at--) {
-      const struct drift_column *before = &eval->said[order[at - 1]], *it = &eval->said[i];
-      if (before->effect >= it->effect) break;
-      order[at] = order[at - 1];
-    }
-    order[at] = i;
+void window_words(const struct window *w, struct strbuf *out) {
+  char from[CLOCK_RFC3339_SIZE], to[CLOCK_RFC3339_SIZE];
+  if (!w->span.by_time) {
+    strbuf_printf(out, "rows %lld to %lld", (long long)w->span.from_row, (long long)w->span.to_row - 1);
+    return;
   }
-  return n;
+  clock_format_rfc3339(w->span.from_us, from);
+  clock_format_rfc3339(w->span.to_us, to);
+  strbuf_printf(out, "%.16s to %.16s", from, to);
 }
 
-/* The columns that a signal is about: the first SIGNAL_COLUMNS_MAX in full, so that its detail stays small. */
-static void put_columns(const struct window_eval *eval, enum drift_verdict verdict, json_t *detail) {
-  size_t *order = mem_calloc(eval->n_columns, sizeof order[0]);
-  size_t n = ranked(eval, verdict, order), shown = n < SIGNAL_COLUMNS_MAX ? n : SIGNAL_COLUMNS_MAX;
-  json_t *array = json_array();
-  for (size_t i = 0; i < shown; i++)
-    json_array_append_new(array, column_document(&eval->columns[order[i]], &eval->said[order[i]]));
-  json_object_set_new(detail, "columns", array);
-  if (n > shown) json_object_set_new(detail, "more_columns", json_integer((json_int_t)(n - shown)));
-  mem_free(order);
+void window_begin_text(const struct window *w, char out[CLOCK_RFC3339_SIZE]) {
+  out[0] = 0;
+  if (w->has_times)
+    clock_format_rfc3339(w->oldest_us, out);
+  else if (w->span.by_time)
+    clock_format_rfc3339(w->span.from_us, out);
 }
 
-/* One kind's memory across windows. */
-struct state {
-  bool firing;
-  int64_t since_row;
-  char since_at[CLOCK_RFC3339_SIZE]; /* "" when rows carry no times */
-  char episode[DIGEST_TEXT_SIZE];
-};
-
-static const json_t *last_state(const struct window_eval *eval, const char *kind) {
-  for (size_t i = 0; i < eval->n_past; i++) {
-    const json_t *state = json_object_get(eval->past[i].result, "state"); /* none: that window could not be judged */
-    if (state) return json_object_get(state, kind);
-  }
-  return NULL;
-}
+/* ---- hits of the last windows ---- */
 
 static void copy_text(char *out, size_t size, const json_t *text) {
   snprintf(out, size, "%s", json_is_string(text) ? json_string_value(text) : "");
 }
 
-static struct state state_load(const json_t *doc) {
-  struct state s = {.firing = json_is_true(json_object_get(doc, "firing")),
-                    .since_row = json_integer_value(json_object_get(doc, "since_row"))};
-  copy_text(s.since_at, sizeof s.since_at, json_object_get(doc, "since_at"));
-  copy_text(s.episode, sizeof s.episode, json_object_get(doc, "episode"));
-  return s;
+static uint64_t bits_of(const json_t *number) {
+  return json_is_integer(number) ? (uint64_t)json_integer_value(number) : 0;
 }
 
-static json_t *state_document(const struct state *s) {
-  json_t *doc = json_pack("{sb}", "firing", s->firing);
-  if (!s->firing) return doc;
-  json_object_set_new(doc, "since_row", json_integer(s->since_row));
-  if (*s->since_at) json_object_set_new(doc, "since_at", json_string(s->since_at));
-  json_object_set_new(doc, "episode", json_string(s->episode));
-  return doc;
-}
-
-/* A new episode begins at the first window of the run that led to it. */
-static void state_begin(const struct window_eval *eval, const char *kind, int64_t since_row, struct state *s) {
-  char source[SIGNAL_NAME_MAX], fingerprint[SIGNAL_NAME_MAX], start[64];
-  *s = (struct state){.firing = true, .since_row = since_row};
-  if (since_row == eval->from_row && eval->has_times) clock_format_rfc3339(eval->oldest_us, s->since_at);
-  for (size_t i = 0; i < eval->n_past; i++)
-    if (eval->past[i].from_row == since_row)
-      copy_text(s->since_at, sizeof s->since_at, json_object_get(eval->past[i].result, "oldest_at"));
-  snprintf(source, sizeof source, "monitor:%.100s", eval->name);
-  snprintf(fingerprint, sizeof fingerprint, "%.100s/%s", eval->name, kind);
-  snprintf(start, sizeof start, "%d|%lld", eval->champion, (long long)since_row);
-  signal_episode(source, fingerprint, start, s->episode);
-}
-
-static void since_words(const struct state *s, struct strbuf *out) {
-  strbuf_printf(out, "since row %lld", (long long)s->since_row);
-  if (*s->since_at) strbuf_printf(out, " (%.10s)", s->since_at);
-}
-
-/* "; also listings, sales and 2 more": the columns after the first. */
-static void name_others(const struct window_eval *eval, const size_t *order, size_t n, struct strbuf *out) {
-  for (size_t i = 1; i < n && i < 4; i++) {
-    strbuf_puts(out, i == 1 ? "; also " : i + 1 == n ? " and " : ", ");
-    strbuf_puts(out, eval->columns[order[i]].name);
+void window_run_step(struct monitor *m, const struct window *w, const char *key, bool hit, struct window_run *ret) {
+  const json_t *old = json_object_get(m->state, key);
+  /* Bit 0 is this window, bit 1 the one before. */
+  uint64_t hits = bits_of(json_object_get(old, "hits")) << 1 | hit;
+  unsigned judged = (unsigned)bits_of(json_object_get(old, "n")) + 1;
+  const json_t *since = json_object_get(old, "since_row");
+  *ret = (struct window_run){.since_row = json_is_integer(since) ? json_integer_value(since) : -1};
+  copy_text(ret->since_at, sizeof ret->since_at, json_object_get(old, "since_at"));
+  if (judged > m->of) judged = m->of;
+  if (m->of < 64) hits &= (1ULL << m->of) - 1;
+  ret->judged = judged;
+  ret->hits = (unsigned)__builtin_popcountll(hits);
+  ret->fires = ret->hits >= m->hits;
+  /* A run ends where so many misses lie in a row that no window of `of` could reach across them. */
+  unsigned gap = hits ? (unsigned)__builtin_ctzll(hits) : m->of;
+  if (gap > m->of - m->hits) {
+    ret->since_row = -1;
+    ret->since_at[0] = 0;
+  } else if (hit && ret->since_row < 0) {
+    ret->since_row = w->span.from_row;
+    window_begin_text(w, ret->since_at);
   }
-  if (n > 4) strbuf_printf(out, " and %zu more", n - 4);
+  json_t *now = json_pack("{sI sI}", "hits", (json_int_t)(hits & INT64_MAX), "n", (json_int_t)judged);
+  if (ret->since_row >= 0) json_object_set_new(now, "since_row", json_integer(ret->since_row));
+  if (*ret->since_at) json_object_set_new(now, "since_at", json_string(ret->since_at));
+  json_object_set_new(m->state, key, now);
 }
 
-static void title_words(const struct window_eval *eval, enum drift_verdict verdict, const struct state *s,
-                        struct strbuf *out) {
-  size_t *order = mem_calloc(eval->n_columns, sizeof order[0]);
-  size_t n = ranked(eval, verdict, order);
-  const struct drift_column *first = &eval->said[order[0]];
-  strbuf_puts(out, eval->columns[order[0]].name);
-  if (verdict == DRIFT_FAULT)
-    strbuf_printf(out, " broken: %s %.1f %% -> %.1f %%, ", quality_check_name(first->faults[0].check),
-                  100 * first->faults[0].share_ref, 100 * first->faults[0].share_now);
-  else if (first->d.categorical)
-    strbuf_printf(out, " drifted: PSI %.2f, largest change of a share %.1f points, ", first->d.psi,
-                  100 * first->d.linf);
-  else
-    strbuf_printf(out, " drifted: PSI %.2f, median %.4g -> %.4g, ", first->d.psi, first->quantiles_ref[2],
-                  first->quantiles_now[2]);
-  since_words(s, out);
-  name_others(eval, order, n, out);
-  mem_free(order);
+/* ---- signals ---- */
+
+static json_t *signal_detail(const struct monitor *m, const struct window *w, const struct window_said *said) {
+  char at[CLOCK_RFC3339_SIZE];
+  json_t *window = json_pack("{sI sI sI sI}", "number", (json_int_t)w->number, "from_row", (json_int_t)w->span.from_row,
+                             "to_row", (json_int_t)w->span.to_row, "rows", (json_int_t)w->rows);
+  if (w->span.by_time) {
+    clock_format_rfc3339(w->span.from_us, at);
+    json_object_set_new(window, "from_at", json_string(at));
+    clock_format_rfc3339(w->span.to_us, at);
+    json_object_set_new(window, "to_at", json_string(at));
+  }
+  return json_pack("{ss ss si so so so}", "monitor", m->name, "kind", m->kind->name, "champion", m->champion, "window",
+                   window, "value", json_number(said->value), "threshold", json_number(said->threshold));
 }
 
-static void push_signal(const struct window_eval *eval, const char *kind, enum drift_verdict verdict, bool firing,
-                        const struct state *s, json_t *signals) {
-  struct strbuf title;
-  strbuf_init(&title, 1000);
-  bool fault = verdict == DRIFT_FAULT;
-  if (firing)
-    title_words(eval, verdict, s, &title);
-  else
-    strbuf_printf(&title, "%s: %s", eval->name, fault ? "the data are sound again" : "no drift any more");
-  json_t *signal =
-      json_pack("{s:s+ s:s s:s+ s:s s:s}", "source", "monitor:", eval->name, "kind", fault ? "data_fault" : "drift",
-                "fingerprint", eval->name, fault ? "/fault" : "/drift", "status", firing ? "firing" : "resolved",
-                "title", title.failed ? kind : strbuf_text(&title));
-  if (*s->episode) json_object_set_new(signal, "episode", json_string(s->episode));
-  if (eval->has_times) {
+static void push_signal(struct monitor *m, const struct window *w, const struct window_said *said,
+                        const struct window_voice *voice, bool firing, json_t *episode) {
+  json_t *signal = json_pack("{s:s+ s:s s:s++ s:s s:s s:s*}", "source", "monitor:", m->name, "kind", voice->signal,
+                             "fingerprint", m->name, "/", voice->signal, "status", firing ? "firing" : "resolved",
+                             "title", firing ? voice->title : voice->over, "then", m->then);
+  if (!signal) return; /* a text that is no UTF-8, which jansson never hands out */
+  json_t *name = json_object_get(episode, "episode");
+  if (name) json_object_set(signal, "episode", name);
+  if (w->has_times || w->span.by_time) {
     char at[CLOCK_RFC3339_SIZE];
-    clock_format_rfc3339(eval->newest_us, at);
+    clock_format_rfc3339(w->has_times ? w->newest_us : w->span.to_us, at);
     json_object_set_new(signal, "at", json_string(at));
   }
-  json_t *detail =
-      json_pack("{ss si s{sI sI sI}}", "monitor", eval->name, "champion", eval->champion, "window", "from_row",
-                (json_int_t)eval->from_row, "to_row", (json_int_t)eval->to_row, "rows", (json_int_t)eval->rows);
+  json_t *detail = signal_detail(m, w, said);
   if (firing) {
-    json_object_set_new(detail, "since_row", json_integer(s->since_row));
-    if (*s->since_at) json_object_set_new(detail, "since_at", json_string(s->since_at));
-    put_columns(eval, verdict, detail);
+    json_object_set(detail, "since_row", json_object_get(episode, "since_row"));
+    if (json_object_get(episode, "since_at")) json_object_set(detail, "since_at", json_object_get(episode, "since_at"));
+    if (voice->detail) json_object_update_missing(detail, voice->detail);
   }
   json_object_set_new(signal, "detail", detail);
-  json_array_append_new(signals, signal);
+  json_array_append_new(m->signals, signal);
+}
+
+static json_t *episode_new(const struct monitor *m, const struct window_voice *voice) {
+  char source[128], fingerprint[160], start[80], episode[DIGEST_TEXT_SIZE];
+  snprintf(source, sizeof source, "monitor:%.100s", m->name);
+  snprintf(fingerprint, sizeof fingerprint, "%.100s/%s", m->name, voice->signal);
+  snprintf(start, sizeof start, "%d|%lld", m->champion, (long long)voice->since_row);
+  signal_episode(source, fingerprint, start, episode);
+  json_t *now = json_pack("{ss sI}", "episode", episode, "since_row", (json_int_t)voice->since_row);
+  if (voice->since_at && *voice->since_at) json_object_set_new(now, "since_at", json_string(voice->since_at));
+  return now;
+}
+
+void window_speak(struct monitor *m, const struct window *w, const struct window_said *said,
+                  struct window_voice voice) {
+  json_t *episodes = json_object_get(m->state, "firing");
+  if (!episodes) {
+    episodes = json_object();
+    json_object_set_new(m->state, "firing", episodes);
+  }
+  json_t *was = json_object_get(episodes, voice.signal);
+  if (voice.fires) {
+    if (!was) {
+      was = episode_new(m, &voice);
+      json_object_set_new(episodes, voice.signal, was);
+    }
+    push_signal(m, w, said, &voice, true, was);
+  } else if (voice.healthy) {
+    /* The first window against a champion also ends what fired against the one before. */
+    if (was || m->fresh) push_signal(m, w, said, &voice, false, was);
+    json_object_del(episodes, voice.signal);
+  }
+  json_decref(voice.detail);
+}
+
+/* ---- kinds that judge a window as a whole ---- */
+
+void window_too_few(const struct monitor *m, struct window_said *said, int64_t have, const char *what) {
+  said->verdict = WINDOW_INSUFFICIENT;
+  strbuf_printf(&said->summary, ": %lld %s, at least %lld are needed", (long long)have, what, (long long)m->min_rows);
+}
+
+void window_conclude(struct monitor *m, const struct window *w, struct window_said *said, struct window_alarm a) {
+  struct window_run run;
+  window_run_step(m, w, "run", a.hit, &run);
+  bool fires = run.fires || a.forced;
+  said->verdict = fires ? a.alarm : WINDOW_OK;
+  strbuf_printf(&said->summary, ": %s", a.words);
+  if (a.hit && !fires) strbuf_printf(&said->summary, " (in %u of the %u windows needed)", run.hits, m->hits);
+  char since_at[CLOCK_RFC3339_SIZE];
+  int64_t since_row = run.since_row >= 0 ? run.since_row : w->span.from_row;
+  if (run.since_row >= 0)
+    memcpy(since_at, run.since_at, sizeof since_at);
+  else
+    window_begin_text(w, since_at);
+  struct strbuf title;
+  strbuf_init(&title, 900);
+  strbuf_printf(&title, "%s, since row %lld", a.words, (long long)since_row);
+  if (*since_at) strbuf_printf(&title, " (%.10s)", since_at);
+  window_speak(m, w, said,
+               (struct window_voice){.signal = m->kind->signal,
+                                     .fires = fires,
+                                     .healthy = !fires,
+                                     .since_row = since_row,
+                                     .since_at = since_at,
+                                     .title = title.failed ? m->kind->signal : strbuf_text(&title),
+                                     .over = a.over,
+                                     .detail = a.detail});
   strbuf_fini(&title);
 }
 
-/* Moves one kind on by this window and says so. `fires`: this window shows it; `healthy`: this window shows it is over;
- * neither: the state stays as it is. */
-static json_t *step_state(const struct window_eval *eval, const char *kind, enum drift_verdict verdict, bool fires,
-                          bool healthy, int64_t since_row, json_t *signals) {
-  struct state s = state_load(last_state(eval, kind));
-  bool was = s.firing;
-  if (fires) {
-    if (!was) state_begin(eval, kind, since_row, &s);
-    push_signal(eval, kind, verdict, true, &s, signals);
-  } else if (healthy) {
-    /* The first window against a champion also ends what fired against the one before. */
-    if (was || eval->n_past == 0) push_signal(eval, kind, verdict, false, &s, signals);
-    s = (struct state){0};
-  }
-  return state_document(&s);
-}
-
-static void summary_words(const struct window_eval *eval, struct strbuf *out) {
-  const struct drift_window *w = &eval->window;
-  strbuf_printf(out, "rows %lld to %lld: ", (long long)eval->from_row, (long long)eval->to_row - 1);
-  size_t *order = mem_calloc(eval->n_columns, sizeof order[0]);
-  size_t n = ranked(eval, w->verdict, order);
-  switch (w->verdict) {
-  case DRIFT_OK:
-    strbuf_printf(out, "%zu of %zu columns as in training", n, eval->n_columns);
-    break;
-  case DRIFT_INSUFFICIENT:
-    strbuf_printf(out, "nothing could be compared: %s", eval->said[0].why);
-    break;
-  case DRIFT_DRIFT:
-  case DRIFT_FAULT:
-    strbuf_puts(out, eval->columns[order[0]].name);
-    strbuf_printf(out, ": %s", eval->said[order[0]].why);
-    if (n > 1) strbuf_printf(out, "; and %zu more", n - 1);
-    if (w->held) strbuf_printf(out, "; %zu columns drift too, which waits until the data are sound", w->drifts);
-    break;
-  }
-  mem_free(order);
-}
-
-static json_t *result_head(const struct window_eval *eval) {
-  struct strbuf summary;
-  strbuf_init(&summary, 2000);
-  summary_words(eval, &summary);
-  json_t *doc = json_pack("{ss ss si sI sI sI ss sb ss}", "monitor", eval->name, "kind", "drift", "champion",
-                          eval->champion, "from_row", (json_int_t)eval->from_row, "to_row", (json_int_t)eval->to_row,
-                          "rows", (json_int_t)eval->rows, "verdict", drift_verdict_name(eval->window.verdict), "held",
-                          eval->window.held, "summary", strbuf_text(&summary));
-  strbuf_fini(&summary);
-  if (eval->has_times) {
-    char at[CLOCK_RFC3339_SIZE];
-    clock_format_rfc3339(eval->oldest_us, at);
-    json_object_set_new(doc, "oldest_at", json_string(at));
-    clock_format_rfc3339(eval->newest_us, at);
-    json_object_set_new(doc, "newest_at", json_string(at));
-  }
-  return doc;
-}
-
-static char *dump(json_t *doc) {
-  char *text = json_dumps(doc, JSON_COMPACT);
-  ORCH_ASSERT(text != NULL);
-  char *copy = mem_strdup(text); /* jansson's memory is libc's; ours is freed by mem_free() */
-  free(text);
-  json_decref(doc);
-  return copy;
-}
-
-void window_say(const struct window_eval *eval, char **ret_result, char **ret_signals) {
-  const struct drift_window *w = &eval->window;
-  json_t *doc = result_head(eval), *signals = json_array(), *columns = json_array();
-  int64_t drift_since = eval->from_row;
-  for (size_t i = 0; i < eval->n_columns; i++) {
-    const struct drift_column *c = &eval->said[i];
-    if (c->verdict == DRIFT_DRIFT && c->since_row >= 0 && c->since_row < drift_since) drift_since = c->since_row;
-    json_array_append_new(columns, column_document(&eval->columns[i], c));
-  }
-  bool judged = w->verdict != DRIFT_INSUFFICIENT;
-  json_t *fault =
-      step_state(eval, "fault", DRIFT_FAULT, w->faults > 0, judged && w->faults == 0, eval->from_row, signals);
-  json_t *drift = step_state(eval, "drift", DRIFT_DRIFT, w->drifts > 0, judged && w->drifts == 0 && w->faults == 0,
-                             drift_since, signals);
-  json_object_set_new(doc, "state", json_pack("{so so}", "drift", drift, "fault", fault));
-  json_object_set_new(doc, "columns", columns);
-  *ret_result = dump(doc);
-  *ret_signals = dump(signals);
-}
-
-char *window_eval_unable(const struct window_task *task, const char *reason) {
-  json_t *doc = json_pack("{ss si sI sI sI ss sb ss s[]}", "kind", "drift", "champion", task->champion, "from_row",
-                          (json_int_t)task->from_row, "to_row", (json_int_t)task->to_row, "rows",
-                          (json_int_t)(task->to_row - task->from_row), "verdict", "insufficient", "held", 0, "summary",
-                          reason, "columns");
-  return dump(doc);
+void window_put_versions(const struct window *w, json_t *result, double (*value)(const struct monitor *, void *)) {
+  if (w->n_versions == 0) return;
+  json_t *versions = json_array();
+  for (size_t i = 0; i < w->n_versions; i++)
+    json_array_append_new(versions, json_pack("{si sI so}", "version", w->versions[i].version, "rows",
+                                              (json_int_t)w->versions[i].rows, "value",
+                                              json_number(value(w->monitor, w->versions[i].acc))));
+  json_object_set_new(result, "versions", versions);
+  if (w->beyond) json_object_set_new(result, "rows_of_more_versions", json_integer(w->beyond));
 }

@@ -6,21 +6,30 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "trigger/window_eval.h"
+#include "trigger/windows_turn.h"
 
 #define MAGIC 0x77696e64u
-/* Short, because what died with a window is taken over when its lease ends; grown when a window took longer. */
+/* Short, because what died with its windows is taken over when the lease ends; grown when a turn took longer. */
 #define LEASE_MIN_MS 15000
 #define LEASE_MAX_MS 600000
-/* Rows asked for at once. A row is at most 64 KiB, so an answer stays bounded; batches come whole, so usually one or
- * two questions are enough. */
-#define READ_ROWS 256
 
-/* claim -> read … read -> close -> claim …, until a claim comes back empty or something fails. */
-enum step { STEP_IDLE, STEP_CLAIM, STEP_READ, STEP_CLOSE };
+/* claim -> profiles -> (read -> take) … -> judge -> close … -> claim, until a claim comes back empty or something
+ * fails. */
+enum step { STEP_IDLE, STEP_CLAIM, STEP_PROFILES, STEP_PREPARE, STEP_READ, STEP_TAKE, STEP_JUDGE, STEP_CLOSE };
+
+/* What a thread works on, and all that this needs: it outlives the flow when the flow is dropped meanwhile. */
+struct bench {
+  uv_work_t work;
+  struct windows *windows; /* NULL: dropped */
+  struct profiles *profiles;
+  struct turn *turn;
+  struct db_result *result;
+  enum step step;
+};
 
 struct windows {
   uint32_t magic;
+  uv_loop_t *loop;
   struct db *db;
   char *owner;
   enum step step;
@@ -28,39 +37,50 @@ struct windows {
   int64_t lease_ms;
   struct db_request request;
   struct windows_stats stats;
-
-  /* the window in work */
-  int64_t monitor_id, lease, pipeline_id, from_row, to_row, next_row;
-  char *pipeline;
-  struct window_eval *eval;
-  char *result, *signals;
+  struct bench *bench;
 };
 
 static void ask_claim(struct windows *w);
 static void ask_rows(struct windows *w);
+static void ask_close(struct windows *w);
 
-struct windows *windows_new(struct db *db, const char *owner) {
+struct windows *windows_new(uv_loop_t *loop, struct db *db, const char *owner) {
   struct windows *w = mem_alloc(sizeof *w);
   w->magic = MAGIC;
+  w->loop = loop;
   w->db = db;
   w->owner = mem_strdup(owner);
   w->lease_ms = LEASE_MIN_MS;
+  w->bench = mem_alloc(sizeof *w->bench);
+  w->bench->windows = w;
+  w->bench->profiles = profiles_new();
   return w;
 }
 
-static void drop_window(struct windows *w) {
-  window_eval_free(w->eval);
-  w->eval = NULL;
-  mem_free(w->pipeline);
-  mem_free(w->result);
-  mem_free(w->signals);
-  w->pipeline = w->result = w->signals = NULL;
+static void drop_turn(struct bench *bench) {
+  db_result_unref(bench->result);
+  turn_free(bench->turn);
+  bench->result = NULL;
+  bench->turn = NULL;
+}
+
+static void bench_free(struct bench *bench) {
+  drop_turn(bench);
+  profiles_free(bench->profiles);
+  mem_free(bench);
+}
+
+static bool in_thread(const struct windows *w) {
+  return w->step == STEP_PREPARE || w->step == STEP_TAKE || w->step == STEP_JUDGE;
 }
 
 void windows_free(struct windows *w) {
   if (!w) return;
   db_forget(&w->request);
-  drop_window(w);
+  if (in_thread(w))
+    w->bench->windows = NULL;
+  else
+    bench_free(w->bench);
   mem_free(w->owner);
   w->magic = 0;
   mem_free(w);
@@ -81,141 +101,174 @@ void windows_poke(struct windows *w) {
 }
 
 static void go_idle(struct windows *w) {
-  drop_window(w);
+  drop_turn(w->bench);
   w->step = STEP_IDLE;
 }
 
-/* The window stays due: whoever looks after the lease has ended takes it. A lost lease is no failure: somebody did. */
+/* The windows stay due: whoever looks after the lease has ended takes them. */
 static void give_up(struct windows *w, const struct err *err) {
-  bool lost = err->code == ERR_LEASE_LOST;
-  if (!lost) w->stats.failures++;
-  if (lost && w->lease_ms < LEASE_MAX_MS) w->lease_ms *= 2;
-  log_err(lost ? LOG_INFO : LOG_WARN, lost ? "window.lease_lost" : "window.failed", err);
+  w->stats.failures++;
+  log_err(LOG_WARN, "window.failed", err);
   go_idle(w);
-  if (lost) ask_claim(w);
 }
 
-static void count_dispositions(struct windows *w, const struct db_result *result) {
+/* ---- in a thread ---- */
+
+static void work(uv_work_t *uv) {
+  struct bench *bench = CONTAINER_OF(uv, struct bench, work);
+  if (bench->step == STEP_PREPARE) {
+    if (bench->result) turn_take_profiles(bench->turn, bench->profiles, bench->result);
+    turn_prepare(bench->turn, bench->profiles);
+  } else if (bench->step == STEP_TAKE) {
+    turn_take_rows(bench->turn, bench->result);
+  } else {
+    turn_judge(bench->turn);
+  }
+}
+
+static void start_thread(struct windows *w, enum step step, struct db_result *result);
+
+static void worked(uv_work_t *uv, int status) {
+  struct bench *bench = CONTAINER_OF(uv, struct bench, work);
+  struct windows *w = bench->windows;
+  ORCH_ASSERT(status == 0); /* never cancelled */
+  if (!w) return bench_free(bench);
+  db_result_unref(bench->result);
+  bench->result = NULL;
+  if (w->step == STEP_JUDGE)
+    ask_close(w);
+  else
+    ask_rows(w);
+}
+
+static void start_thread(struct windows *w, enum step step, struct db_result *result) {
+  w->step = w->bench->step = step;
+  w->bench->result = result ? db_result_ref(result) : NULL;
+  ORCH_ASSERT(uv_queue_work(w->loop, &w->bench->work, work, worked) == 0);
+}
+
+/* ---- close ---- */
+
+static void count_closed(struct windows *w, const struct db_result *result) {
   const char *text = db_get_document(result);
-  json_t *doc = text ? json_loads(text, 0, NULL) : NULL;
-  w->stats.signals += json_array_size(json_object_get(doc, "dispositions"));
+  json_t *doc = text ? json_loads(text, 0, NULL) : NULL, *item;
+  size_t i;
+  uint64_t lost = 0;
+  json_array_foreach(json_object_get(doc, "items"), i, item) {
+    const char *code = json_string_value(json_object_get(item, "code"));
+    w->stats.closed += (uint64_t)json_integer_value(json_object_get(item, "closed"));
+    w->stats.signals += json_array_size(json_object_get(item, "signals"));
+    w->stats.refused += code != NULL;
+    lost += code && strcmp(code, "OR004") == 0;
+    if (code && strcmp(code, "OR004") != 0)
+      log_event(LOG_WARN, "window.refused", LOG_I("monitor", json_integer_value(json_object_get(item, "monitor"))),
+                LOG_S("code", code), LOG_S("error", json_string_value(json_object_get(item, "error"))));
+  }
+  /* A lost lease is no failure: a promotion, or another server that was quicker than this one. */
+  if (lost == json_array_size(json_object_get(doc, "items")) && lost && w->lease_ms < LEASE_MAX_MS) w->lease_ms *= 2;
   json_decref(doc);
 }
 
-static void window_closed(void *arg, struct db_result *result, const struct err *err) {
+static void closed(void *arg, struct db_result *result, const struct err *err) {
   struct windows *w = arg;
   MAGIC_CHECK(w, MAGIC);
   if (err) return give_up(w, err);
-  w->stats.closed++;
-  w->stats.rows += (uint64_t)(w->to_row - w->from_row);
-  count_dispositions(w, result);
-  log_event(LOG_INFO, "window.closed", LOG_S("pipeline", w->pipeline), LOG_I("monitor", w->monitor_id),
-            LOG_I("from_row", w->from_row), LOG_I("to_row", w->to_row));
-  drop_window(w);
+  count_closed(w, result);
+  ask_close(w);
+}
+
+static void turn_over(struct windows *w) {
+  struct turn_counts counts;
+  const char *why = turn_why_unable(w->bench->turn);
+  turn_count(w->bench->turn, &counts);
+  w->stats.rows += counts.rows;
+  w->stats.late += counts.late;
+  if (*why) log_event(LOG_WARN, "window.unable", LOG_I("monitors", counts.unable), LOG_S("why", why));
+  log_event(LOG_DEBUG, "window.turn", LOG_I("monitors", counts.monitors), LOG_I("rows", counts.rows),
+            LOG_I("signals", counts.signals));
+  drop_turn(w->bench);
   ask_claim(w);
 }
 
 static void ask_close(struct windows *w) {
-  struct db_value values[] = {db_i64(w->monitor_id), db_i64(w->lease),   db_i64(w->from_row),
-                              db_i64(w->to_row),     db_text(w->result), db_text(w->signals)};
+  struct strbuf items;
+  strbuf_init(&items, 512u << 20);
   w->step = STEP_CLOSE;
-  w->request = (struct db_request){0};
-  db_query(w->db, &w->request, "select orch.window_close($1, $2, $3, $4, $5::jsonb, $6::jsonb)", ARRAY_LEN(values),
-           values, window_closed, w);
-}
-
-/* A window that cannot be judged is recorded as such: it would fail in the same way for ever. */
-static void close_unable(struct windows *w, const struct window_task *task, const struct err *why) {
-  log_err(LOG_WARN, "window.unable", why);
-  w->result = window_eval_unable(task, why->text);
-  w->signals = mem_strdup("[]");
-  ask_close(w);
-}
-
-static void finish_rows(struct windows *w) {
-  struct err err = {0};
-  if (!window_eval_finish(w->eval, &w->result, &w->signals, &err)) {
-    struct window_task task = {.from_row = w->from_row, .to_row = w->to_row};
-    return close_unable(w, &task, &err);
+  if (turn_items(w->bench->turn, &items)) {
+    struct db_value values[] = {db_text(strbuf_text(&items))};
+    w->request = (struct db_request){0};
+    db_query(w->db, &w->request, "select orch.windows_close($1::jsonb)", ARRAY_LEN(values), values, closed, w);
+  } else {
+    turn_over(w);
   }
-  ask_close(w);
+  strbuf_fini(&items);
 }
+
+/* ---- read ---- */
 
 static void rows_read(void *arg, struct db_result *result, const struct err *err) {
   struct windows *w = arg;
   MAGIC_CHECK(w, MAGIC);
   if (err) return give_up(w, err);
-  int64_t before = w->next_row;
-  for (int i = 0; i < db_rows(result); i++) {
-    uint8_t *body;
-    size_t len;
-    int64_t first = db_get_i64(result, i, 0, -1), rows = db_get_i64(result, i, 1, 0);
-    /* Batches lie end to end; one that starts later means that rows are gone. */
-    if (first < 0 || first > w->next_row || first + rows <= w->next_row || !db_get_bytes(result, i, 2, &body, &len))
-      continue;
-    window_eval_add(w->eval, first, (const char *)body, len);
-    mem_free(body);
-    w->next_row = first + rows;
-  }
-  if (w->next_row >= w->to_row || w->next_row == before)
-    finish_rows(w);
-  else
-    ask_rows(w);
+  start_thread(w, STEP_TAKE, result);
 }
 
 static void ask_rows(struct windows *w) {
-  int64_t to = w->next_row + READ_ROWS < w->to_row ? w->next_row + READ_ROWS : w->to_row;
-  struct db_value values[] = {db_i64(w->pipeline_id), db_i64(w->next_row), db_i64(to)};
+  struct strbuf ranges;
+  strbuf_init(&ranges, 1 << 20);
   w->step = STEP_READ;
-  w->request = (struct db_request){.repeatable = true};
-  db_query(w->db, &w->request,
-           "select first_row, n_rows, body from orch.observations_read($1, $2, $3) order by first_row",
-           ARRAY_LEN(values), values, rows_read, w);
+  if (turn_ranges(w->bench->turn, &ranges)) {
+    struct db_value values[] = {db_text(strbuf_text(&ranges)), db_i64(TURN_READ_BYTES)};
+    w->request = (struct db_request){.repeatable = true};
+    db_query(w->db, &w->request,
+             "select range, first_row, n_rows, received_us, body from orch.observations_read($1::jsonb, $2)",
+             ARRAY_LEN(values), values, rows_read, w);
+  } else {
+    start_thread(w, STEP_JUDGE, NULL);
+  }
+  strbuf_fini(&ranges);
 }
 
-static void start_window(struct windows *w, const struct db_result *result) {
-  uint8_t *profile = NULL;
-  size_t profile_len = 0;
-  struct err err = {0};
-  w->monitor_id = db_get_i64(result, 0, 0, 0);
-  w->lease = db_get_i64(result, 0, 1, 0);
-  w->pipeline = mem_strdup(db_get_text(result, 0, 2));
-  w->pipeline_id = db_get_i64(result, 0, 3, 0);
-  w->from_row = w->next_row = db_get_i64(result, 0, 7, 0);
-  w->to_row = db_get_i64(result, 0, 8, 0);
-  bool has_profile = db_get_bytes(result, 0, 6, &profile, &profile_len);
-  struct window_task task = {.monitor = db_get_text(result, 0, 4),
-                             .history = db_get_text(result, 0, 9),
-                             .profile = has_profile ? profile : NULL,
-                             .profile_len = profile_len,
-                             .champion = (int)db_get_i64(result, 0, 5, 0),
-                             .from_row = w->from_row,
-                             .to_row = w->to_row,
-                             .now_us = clock_wall_us()};
-  w->eval = window_eval_new(&task, &err);
-  if (w->eval)
-    ask_rows(w);
-  else
-    close_unable(w, &task, &err);
-  mem_free(profile);
+static void profiles_read(void *arg, struct db_result *result, const struct err *err) {
+  struct windows *w = arg;
+  MAGIC_CHECK(w, MAGIC);
+  if (err) return give_up(w, err);
+  start_thread(w, STEP_PREPARE, result);
 }
+
+/* ---- claim ---- */
 
 static void claimed(void *arg, struct db_result *result, const struct err *err) {
   struct windows *w = arg;
   MAGIC_CHECK(w, MAGIC);
   if (err) return give_up(w, err);
-  if (db_rows(result) > 0) return start_window(w, result);
-  go_idle(w);
-  if (w->again) ask_claim(w);
+  profiles_shrink(w->bench->profiles);
+  w->bench->turn = turn_new(result);
+  if (!w->bench->turn) {
+    go_idle(w);
+    if (w->again) ask_claim(w);
+    return;
+  }
+  struct strbuf ids;
+  strbuf_init(&ids, 1 << 16);
+  w->step = STEP_PROFILES;
+  if (turn_missing_profiles(w->bench->turn, w->bench->profiles, &ids)) {
+    struct db_value values[] = {db_text(strbuf_text(&ids))};
+    w->request = (struct db_request){.repeatable = true};
+    db_query(w->db, &w->request, "select version_id, profile from orch.profiles_read($1::bigint[])", ARRAY_LEN(values),
+             values, profiles_read, w);
+  } else {
+    start_thread(w, STEP_PREPARE, NULL);
+  }
+  strbuf_fini(&ids);
 }
 
 static void ask_claim(struct windows *w) {
-  struct db_value values[] = {db_text(w->owner), db_i64(w->lease_ms)};
+  struct db_value values[] = {db_text(w->owner), db_i64(w->lease_ms), db_i64(TURN_MONITORS_MAX),
+                              db_i64(TURN_WINDOWS_MAX)};
   w->step = STEP_CLAIM;
   w->again = false;
   w->request = (struct db_request){0};
-  db_query(w->db, &w->request,
-           "select monitor_id, lease, pipeline, pipeline_id, monitor, version, profile, from_row, to_row, history "
-           "from orch.monitor_claim($1, $2, 1)",
+  db_query(w->db, &w->request, "select " TURN_CLAIM_COLUMNS " from orch.windows_claim($1, $2, $3::int, $4::int)",
            ARRAY_LEN(values), values, claimed, w);
 }

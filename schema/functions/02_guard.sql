@@ -34,7 +34,7 @@ DO $$
 DECLARE t text;
 BEGIN
   FOREACH t IN ARRAY ARRAY['revision', 'server_config', 'snapshot', 'evaluation', 'decision', 'refusal', 'event', 'audit',
-                           'arrow', 'proposal_proposer', 'monitor_window'] LOOP
+                           'arrow', 'proposal_proposer'] LOOP
     EXECUTE format('CREATE OR REPLACE TRIGGER guard_append_only BEFORE UPDATE OR DELETE ON orch.%I
                     FOR EACH ROW EXECUTE FUNCTION orch.guard_append_only()', t);
   END LOOP;
@@ -50,6 +50,19 @@ BEGIN
                     FOR EACH STATEMENT EXECUTE FUNCTION orch.guard_append_only()', t);
   END LOOP;
 END $$;
+
+-- What a window said never changes. Only what is older than the newest that are kept may go.
+CREATE OR REPLACE TRIGGER guard_append_only BEFORE UPDATE ON orch.monitor_window
+  FOR EACH ROW EXECUTE FUNCTION orch.guard_append_only();
+CREATE OR REPLACE FUNCTION orch.guard_window() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (SELECT FROM gone g JOIN orch.monitor m ON m.id = g.monitor_id WHERE g.number > m.number - orch.windows_kept()) THEN
+    PERFORM orch.fail('OR002', format('the newest %s windows of a monitor are kept', orch.windows_kept()));
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER guard_window AFTER DELETE ON orch.monitor_window REFERENCING OLD TABLE AS gone
+  FOR EACH STATEMENT EXECUTE FUNCTION orch.guard_window();
 
 -- Only the named columns may change: TG_ARGV[0], comma separated.
 CREATE OR REPLACE FUNCTION orch.guard_frozen() RETURNS trigger LANGUAGE plpgsql AS $$

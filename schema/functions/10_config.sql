@@ -53,30 +53,46 @@ BEGIN
   RETURN jsonb_build_object('pipeline', v_name, 'revision', v_rev, 'digest', p_digest, 'changed', true, 'regated', v_gate);
 END $$;
 
--- Makes the monitor rows follow the spec. A changed rule starts a new window; a removed one stops, and what it had
--- fired is over: nobody is left to say so later, and a fault that fires for ever would hold back drift for ever. The
--- pipeline is locked.
+-- Makes the monitor rows follow the spec. A changed rule starts a new window and knows nothing of earlier ones; a removed
+-- one stops, and what it had fired is over, as is what it fired as another kind: nobody is left to say so later, and a
+-- fault that fires for ever would hold back drift for ever. The pipeline is locked.
 CREATE OR REPLACE FUNCTION orch.monitors_sync(p_pipeline_id bigint, p_monitors jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  p orch.pipeline;
-  s orch.signal;
+  p      orch.pipeline;
+  s      orch.signal;
+  v_spec jsonb;
+  v_now  timestamptz := orch.clock();
 BEGIN
   SELECT * INTO STRICT p FROM orch.pipeline WHERE id = p_pipeline_id;
+  PERFORM FROM orch.observation_stream WHERE pipeline_id = p_pipeline_id ORDER BY stream DESC FOR NO KEY UPDATE;
   FOR s IN SELECT x.* FROM orch.signal x JOIN orch.monitor m ON m.pipeline_id = x.pipeline_id AND x.source = 'monitor:' || m.name
            WHERE x.pipeline_id = p_pipeline_id AND x.status = 'firing' AND m.active
-             AND NOT EXISTS (SELECT FROM jsonb_array_elements(p_monitors) e WHERE e ->> 'name' = m.name) ORDER BY x.id LOOP
+             AND NOT EXISTS (SELECT FROM jsonb_array_elements(p_monitors) e WHERE e ->> 'name' = m.name
+                             AND coalesce(e ->> 'kind', 'drift') = m.kind) ORDER BY x.id LOOP
     PERFORM orch.signal_resolve(p, s, 'the monitor was removed');
   END LOOP;
-  UPDATE orch.monitor SET active = false WHERE pipeline_id = p_pipeline_id
+  UPDATE orch.monitor SET active = false, due_at = NULL WHERE pipeline_id = p_pipeline_id AND active
     AND name NOT IN (SELECT m ->> 'name' FROM jsonb_array_elements(p_monitors) m);
-  INSERT INTO orch.monitor (pipeline_id, name, spec, version_id, next_row, window_rows)
-    SELECT p_pipeline_id, m ->> 'name', m, (SELECT champion_id FROM orch.pipeline WHERE id = p_pipeline_id),
-           (SELECT next_row FROM orch.observation_stream WHERE pipeline_id = p_pipeline_id AND stream = 'rows'), (m ->> 'window_rows')::bigint
-    FROM jsonb_array_elements(p_monitors) m
-  ON CONFLICT (pipeline_id, name) DO UPDATE SET spec = excluded.spec, window_rows = excluded.window_rows, active = true,
-    lease = NULL, lease_until = NULL,
-    next_row = CASE WHEN orch.monitor.spec = excluded.spec AND orch.monitor.active THEN orch.monitor.next_row
-                    ELSE greatest(orch.monitor.next_row, excluded.next_row) END;
+  FOR v_spec IN SELECT jsonb_array_elements(p_monitors) LOOP
+    CONTINUE WHEN EXISTS (SELECT FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND name = v_spec ->> 'name' AND active AND spec = v_spec);
+    INSERT INTO orch.monitor AS m (pipeline_id, name, spec, kind, stream, version_id, next_row, start_row, window_rows, window_ms, lateness_ms,
+        every_ms, warm_row, warm_at)
+      SELECT p_pipeline_id, v_spec ->> 'name', v_spec, coalesce(v_spec ->> 'kind', 'drift'), o.stream, p.champion_id, o.next_row, o.next_row,
+        coalesce(v_spec #>> '{window,rows}', v_spec ->> 'window_rows')::bigint, (v_spec #>> '{window,ms}')::bigint,
+        coalesce((v_spec #>> '{window,lateness_ms}')::bigint, 0), (v_spec ->> 'every_ms')::bigint,
+        -- A rule that is new while a model is live needs no time to settle: the model has had it.
+        NULL, NULL
+      FROM orch.observation_stream o WHERE o.pipeline_id = p_pipeline_id
+        AND o.stream = CASE v_spec ->> 'kind' WHEN 'performance' THEN 'labels' ELSE 'rows' END
+    ON CONFLICT (pipeline_id, name) DO UPDATE SET spec = excluded.spec, kind = excluded.kind, stream = excluded.stream, active = true,
+      version_id = excluded.version_id, next_row = excluded.next_row, start_row = excluded.start_row, window_rows = excluded.window_rows,
+      window_ms = excluded.window_ms, lateness_ms = excluded.lateness_ms, every_ms = excluded.every_ms, window_from = NULL,
+      state = '{}', latest = NULL, lease = NULL, lease_owner = NULL, lease_until = NULL, due_at = NULL,
+      warm_row = CASE WHEN m.stream = excluded.stream THEN m.warm_row END;
+    -- Those that look at the clock or ask another system say themselves when they look next.
+    UPDATE orch.monitor m SET due_at = CASE m.runner WHEN 'clock' THEN orch.clock_due(m) ELSE v_now END
+      WHERE m.pipeline_id = p_pipeline_id AND m.name = v_spec ->> 'name' AND m.runner <> 'window';
+  END LOOP;
 END $$;
 
 -- Refuses a policy that nobody can read or nobody can satisfy (fail closed: an empty list is not "everybody").

@@ -107,9 +107,7 @@ BEGIN
   SELECT number INTO v_new FROM orch.version WHERE id = d.version_id;
   SELECT number INTO v_old FROM orch.version WHERE id = p.champion_id;
   -- The reference of the monitors is the champion's training data: their windows start anew with it.
-  UPDATE orch.monitor SET version_id = d.version_id, lease = NULL, lease_until = NULL,
-    next_row = (SELECT s.next_row FROM orch.observation_stream s WHERE s.pipeline_id = p.id AND s.stream = orch.monitor.stream)
-    WHERE pipeline_id = p.id AND version_id IS DISTINCT FROM d.version_id;
+  PERFORM orch.monitors_restart(p.id, d.version_id);
   IF d.kind = 'promote' THEN
     PERFORM orch.proposal_move(d.proposal_id, 'promoted', d.reason);
     -- What fired against the old reference says nothing about the new one.

@@ -1,90 +1,317 @@
--- The windows that monitors close over observations.
+-- The windows that monitors close over rows and labels: when they are due, who has them, what came of them.
 
--- Rows have come to a stream: monitors whose next window is there now become due. Only such a window is worth waking a
--- server for.
+-- ---------------------------------------------------------------- when somebody must look
+
+-- Locks here: the pipeline (when its governance may move), then the stream, then monitors in the order of their ids.
+
+-- A stream that has been silent for so long is taken to be complete up to now: windows by time do not wait for its next row.
+CREATE OR REPLACE FUNCTION orch.monitor_quiet() RETURNS interval LANGUAGE sql IMMUTABLE AS $$ SELECT interval '10 seconds' $$;
+
+-- Windows by time begin at whole multiples of their length, counted from a Monday: days at midnight UTC, weeks on Mondays.
+CREATE OR REPLACE FUNCTION orch.window_floor(p_at timestamptz, p_ms bigint) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE v_ms bigint := floor(extract(epoch FROM p_at - '2000-01-03T00:00:00Z'::timestamptz) * 1000);
+BEGIN
+  RETURN '2000-01-03T00:00:00Z'::timestamptz + orch.ms_interval(v_ms - ((v_ms % p_ms) + p_ms) % p_ms);
+END $$;
+
+-- When the next window of a monitor must be looked at; NULL: when something comes. Windows by rows: as soon as the rows
+-- are there. By time: when the stream's own time has passed the end and the lateness, or, while nothing comes, the clock;
+-- never before a row is there that the window, or a later one, could hold.
+CREATE OR REPLACE FUNCTION orch.monitor_due(m orch.monitor, s orch.observation_stream, p_now timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql STABLE AS $$
+DECLARE v_end timestamptz;
+BEGIN
+  IF NOT m.active OR m.version_id IS NULL THEN RETURN NULL; END IF;
+  IF m.window_rows IS NOT NULL THEN
+    RETURN CASE WHEN s.next_row - m.next_row >= m.window_rows THEN p_now END;
+  END IF;
+  IF m.window_from IS NULL OR s.newest_at IS NULL OR s.newest_at < m.window_from THEN RETURN NULL; END IF;
+  v_end := m.window_from + orch.ms_interval(m.window_ms + m.lateness_ms);
+  RETURN CASE WHEN s.newest_at >= v_end THEN p_now ELSE greatest(v_end, s.last_at) + orch.monitor_quiet() END;
+END $$;
+
+-- After an append, with the stream's row locked: marks the windows that have become due, and wakes a server for them.
+-- A monitor whose window is being closed right now is waited for: the close reads the stream before this append is seen.
 CREATE OR REPLACE FUNCTION orch.monitors_wake(p_pipeline_id bigint, p_stream text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v_now timestamptz := orch.clock();
+  s     orch.observation_stream;
+  m     orch.monitor;
+  v_due timestamptz;
+  v_any boolean := false;
 BEGIN
-  UPDATE orch.monitor m SET due_at = orch.clock() FROM orch.observation_stream s
-    WHERE m.pipeline_id = p_pipeline_id AND m.stream = p_stream AND m.active AND m.version_id IS NOT NULL AND m.due_at IS NULL
-      AND s.pipeline_id = p_pipeline_id AND s.stream = p_stream AND s.next_row - m.next_row >= m.window_rows;
-  IF FOUND THEN PERFORM pg_notify('orch_serve', ''); END IF;
+  SELECT * INTO STRICT s FROM orch.observation_stream WHERE pipeline_id = p_pipeline_id AND stream = p_stream;
+  FOR m IN SELECT * FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND stream = p_stream AND runner = 'window'
+      AND active AND version_id IS NOT NULL AND (lease IS NOT NULL OR due_at IS NULL OR due_at > v_now)
+      AND (lease IS NOT NULL OR s.next_row - next_row >= window_rows
+           OR (window_ms IS NOT NULL AND (due_at IS NULL OR s.newest_at >= window_from + orch.ms_interval(window_ms + lateness_ms))))
+      ORDER BY id FOR NO KEY UPDATE LOOP
+    IF m.window_ms IS NOT NULL AND m.due_at IS NULL THEN
+      -- The window of the oldest row that has come since; one that was closed already does not open again.
+      SELECT greatest(m.window_from, orch.window_floor(min(b.min_at), m.window_ms)) INTO m.window_from FROM orch.observation_batch b
+        WHERE b.pipeline_id = p_pipeline_id AND b.stream = p_stream AND b.first_row >= m.next_row;
+    END IF;
+    v_due := orch.monitor_due(m, s, v_now);
+    CONTINUE WHEN v_due IS NULL OR v_due >= m.due_at;
+    UPDATE orch.monitor SET due_at = v_due, window_from = m.window_from WHERE id = m.id;
+    v_any := v_any OR v_due <= v_now;
+  END LOOP;
+  IF v_any THEN PERFORM pg_notify('orch_serve', ''); END IF;
 END $$;
 
--- Whether a window is due follows from the monitor and its stream, whoever moves the cursor, the reference or the rule.
-CREATE OR REPLACE FUNCTION orch.monitor_is_due() RETURNS trigger LANGUAGE plpgsql AS $$
+-- A new reference: windows begin with the rows that come from now on, and what earlier ones said counts no more. Under
+-- the pipeline's lock.
+CREATE OR REPLACE FUNCTION orch.monitors_restart(p_pipeline_id bigint, p_version_id bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  NEW.due_at := CASE WHEN NEW.active AND NEW.version_id IS NOT NULL AND coalesce((
-    SELECT s.next_row - NEW.next_row >= NEW.window_rows FROM orch.observation_stream s
-    WHERE s.pipeline_id = NEW.pipeline_id AND s.stream = NEW.stream), false) THEN orch.clock() END;
-  RETURN NEW;
+  PERFORM FROM orch.observation_stream WHERE pipeline_id = p_pipeline_id ORDER BY stream DESC FOR NO KEY UPDATE;
+  UPDATE orch.monitor m SET version_id = p_version_id, lease = NULL, lease_owner = NULL, lease_until = NULL, state = '{}',
+      next_row = s.next_row, start_row = s.next_row, window_from = NULL,
+      due_at = CASE WHEN m.runner = 'window' THEN NULL ELSE m.due_at END,
+      warm_row = s.next_row + (m.spec #>> '{warmup,rows}')::bigint, warm_at = orch.clock() + orch.ms_interval((m.spec #>> '{warmup,ms}')::bigint)
+    FROM orch.observation_stream s
+    WHERE m.pipeline_id = p_pipeline_id AND s.pipeline_id = m.pipeline_id AND s.stream = m.stream AND m.version_id IS DISTINCT FROM p_version_id;
 END $$;
-CREATE OR REPLACE TRIGGER monitor_is_due BEFORE INSERT OR UPDATE OF next_row, window_rows, active, version_id ON orch.monitor
-  FOR EACH ROW EXECUTE FUNCTION orch.monitor_is_due();
 
--- Hands out due windows with a lease, one a monitor. `history`: results of the newest closed windows against the same
--- reference, newest first, at most 20.
-CREATE OR REPLACE FUNCTION orch.monitor_claim(p_owner text, p_lease_ms bigint, p_limit int)
-RETURNS TABLE (monitor_id bigint, lease bigint, pipeline text, pipeline_id bigint, monitor jsonb, version_id bigint, version int,
-               profile bytea, from_row bigint, to_row bigint, history jsonb)
+-- ---------------------------------------------------------------- claim
+
+-- Hands out the due windows of at most p_monitors monitors with a lease: those of one pipeline stand together, and each
+-- may bring up to p_windows windows that follow each other. By rows: windows [from_row + i * window_rows, …). By time:
+-- windows [from_us + i * window_ms, …) over the rows from start_row up to until_row; rows from seen_row on were not there
+-- when the window before was closed, so those of them that are older than from_us are late.
+CREATE OR REPLACE FUNCTION orch.windows_claim(p_owner text, p_lease_ms bigint, p_monitors int, p_windows int)
+RETURNS TABLE (monitor_id bigint, lease bigint, pipeline_id bigint, stream text, spec jsonb, state jsonb, keys jsonb,
+  metrics jsonb, version_id bigint, version int, number bigint, windows int, window_rows bigint, window_ms bigint, from_row bigint,
+  from_us bigint, start_row bigint, seen_row bigint, until_row bigint, warm_row bigint, warm_us bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 #variable_conflict use_column
-DECLARE v_now timestamptz := orch.clock();
+DECLARE
+  v_now   timestamptz := orch.clock();
+  v_first timestamptz;
+  v_until timestamptz;
+  m       orch.monitor;
+  s       orch.observation_stream;
+  v       orch.version;
 BEGIN
-  RETURN QUERY
-  WITH due AS (
-    SELECT m.id FROM orch.monitor m WHERE m.runner = 'window' AND m.active AND m.due_at <= v_now
-      AND (m.lease_until IS NULL OR m.lease_until <= v_now)
-    ORDER BY m.due_at, m.id LIMIT p_limit FOR UPDATE SKIP LOCKED
-  ), taken AS (
-    UPDATE orch.monitor m SET lease = nextval('orch.monitor_lease'), lease_owner = p_owner,
-      lease_until = v_now + orch.ms_interval(p_lease_ms) FROM due WHERE m.id = due.id RETURNING m.*
-  )
-  SELECT t.id, t.lease, p.name, p.id, t.spec, v.id, v.number, v.profile, t.next_row, t.next_row + t.window_rows,
-    (SELECT coalesce(jsonb_agg(jsonb_build_object('from_row', w.from_row, 'to_row', w.to_row, 'verdict', w.verdict, 'result', w.result)
-                               ORDER BY w.from_row DESC), '[]')
-     FROM (SELECT * FROM orch.monitor_window x WHERE x.monitor_id = t.id AND x.version_id = t.version_id
-           ORDER BY x.from_row DESC LIMIT 20) w)
-  FROM taken t JOIN orch.pipeline p ON p.id = t.pipeline_id JOIN orch.version v ON v.id = t.version_id ORDER BY t.id;
+  FOR m IN SELECT x.* FROM orch.monitor x WHERE x.runner = 'window' AND x.active AND x.due_at <= v_now
+      AND (x.lease_until IS NULL OR x.lease_until <= v_now)
+      ORDER BY x.due_at, x.pipeline_id, x.id LIMIT p_monitors FOR NO KEY UPDATE SKIP LOCKED LOOP
+    SELECT * INTO STRICT s FROM orch.observation_stream o WHERE o.pipeline_id = m.pipeline_id AND o.stream = m.stream;
+    IF m.window_rows IS NOT NULL THEN
+      -- A window may be as long as a day's rows: then one is enough at once.
+      windows := least((s.next_row - m.next_row) / m.window_rows, p_windows, greatest(1, 100000 / m.window_rows));
+      from_row := m.next_row;
+      from_us := NULL;
+      until_row := m.next_row + windows * m.window_rows;
+    ELSE
+      -- Days without a row are passed over in one go.
+      SELECT min(b.min_at) INTO v_first FROM orch.observation_batch b
+        WHERE b.pipeline_id = m.pipeline_id AND b.stream = m.stream AND b.max_at >= m.window_from AND b.first_row + b.n_rows > m.start_row;
+      IF v_first IS NULL THEN -- the stream's time passed by rows that are not this monitor's
+        UPDATE orch.monitor x SET due_at = NULL WHERE x.id = m.id;
+        CONTINUE;
+      END IF;
+      m.window_from := greatest(m.window_from, orch.window_floor(v_first, m.window_ms));
+      v_until := greatest(s.newest_at, CASE WHEN v_now >= s.last_at + orch.monitor_quiet() THEN v_now END) - orch.ms_interval(m.lateness_ms);
+      v_until := least(v_until, orch.window_floor(s.newest_at, m.window_ms) + orch.ms_interval(m.window_ms));
+      windows := least(floor(extract(epoch FROM v_until - m.window_from) * 1000 / m.window_ms), p_windows);
+      from_row := NULL;
+      from_us := (extract(epoch FROM m.window_from) * 1000000)::bigint;
+      until_row := s.next_row;
+    END IF;
+    IF coalesce(windows, 0) < 1 THEN -- marked too early, as by a stream that began to move again
+      UPDATE orch.monitor x SET due_at = orch.monitor_due(m, s, v_now), window_from = m.window_from WHERE x.id = m.id;
+      CONTINUE;
+    END IF;
+    lease := nextval('orch.monitor_lease');
+    UPDATE orch.monitor x SET lease = windows_claim.lease, lease_owner = p_owner, lease_until = v_now + orch.ms_interval(p_lease_ms),
+      window_from = m.window_from WHERE x.id = m.id;
+    SELECT * INTO STRICT v FROM orch.version w WHERE w.id = m.version_id;
+    keys := (SELECT r.spec -> 'observations' FROM orch.pipeline p JOIN orch.revision r ON r.id = p.revision_id WHERE p.id = m.pipeline_id);
+    metrics := CASE WHEN m.kind IN ('performance', 'estimated_performance') THEN coalesce((SELECT e.metrics FROM orch.evaluation e
+      WHERE e.version_id = v.id AND e.subject = 'candidate' ORDER BY e.proposal_id DESC LIMIT 1), v.metrics) - 'slices' END;
+    monitor_id := m.id;          pipeline_id := m.pipeline_id; stream := m.stream;      spec := m.spec;        state := m.state;
+    version_id := v.id;          version := v.number;          number := m.number;      start_row := m.start_row;
+    window_rows := m.window_rows; window_ms := m.window_ms;    seen_row := m.next_row;  warm_row := m.warm_row;
+    warm_us := (extract(epoch FROM m.warm_at) * 1000000)::bigint;
+    RETURN NEXT;
+  END LOOP;
 END $$;
 
--- Whole batches that overlap rows [p_from, p_to).
-CREATE OR REPLACE FUNCTION orch.observations_read(p_pipeline_id bigint, p_from bigint, p_to bigint)
-RETURNS TABLE (first_row bigint, n_rows int, body bytea)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
-  SELECT b.first_row, b.n_rows, b.body FROM orch.observation_batch b
-  WHERE b.pipeline_id = p_pipeline_id AND b.stream = 'rows' AND b.first_row < p_to
-    AND b.first_row >= coalesce((SELECT max(c.first_row) FROM orch.observation_batch c
-                                 WHERE c.pipeline_id = p_pipeline_id AND c.stream = 'rows' AND c.first_row <= p_from), p_from)
-    AND b.first_row + b.n_rows > p_from
-  ORDER BY b.first_row
-$$;
+-- The sketches of versions' training data. -> one row for each that has them
+CREATE OR REPLACE FUNCTION orch.profiles_read(p_versions bigint[]) RETURNS TABLE (version_id bigint, profile bytea)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY SELECT v.id, v.profile FROM orch.version v WHERE v.id = ANY (p_versions) AND v.profile IS NOT NULL;
+END $$;
 
--- Closes a window exactly once: records it, moves the cursor and hands its signals in, in one transaction.
--- p_result carries {verdict, …}. OR004 when the lease passed on or the cursor has moved (a promotion, an apply).
-CREATE OR REPLACE FUNCTION orch.window_close(p_monitor_id bigint, p_lease bigint, p_from_row bigint, p_to_row bigint,
-  p_result jsonb, p_signals jsonb) RETURNS jsonb
+-- Batches of several ranges, whole, each range's in the order of its rows, until p_max_bytes are exceeded: ask again from
+-- where it ended. p_ranges: [{"pipeline_id", "stream", "from_row", "to_row"}] the batches that hold one of these rows, or
+-- [{…, "from_us", "to_us", "late_row"}] those of them that hold a row of this time, or from row late_row on an older one.
+-- -> range (its place in p_ranges, from 0), first_row, n_rows, received_us, body; after a range's last batch a row without
+-- first_row
+CREATE OR REPLACE FUNCTION orch.observations_read(p_ranges jsonb, p_max_bytes bigint)
+RETURNS TABLE (range int, first_row bigint, n_rows int, received_us bigint, body bytea)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  r        jsonb;
+  b        record;
+  v_bytes  bigint := 0;
+  v_id     bigint;
+  v_stream text;
+  v_from   bigint;
+  v_to     bigint;
+  v_late   bigint;
+  v_from_at timestamptz;
+  v_to_at   timestamptz;
+BEGIN
+  range := -1;
+  FOR r IN SELECT jsonb_array_elements(p_ranges) LOOP
+    range := range + 1;
+    v_id := (r ->> 'pipeline_id')::bigint;
+    v_stream := r ->> 'stream';
+    v_from := (r ->> 'from_row')::bigint;
+    v_to := (r ->> 'to_row')::bigint;
+    v_late := (r ->> 'late_row')::bigint;
+    v_from_at := timestamptz 'epoch' + (r ->> 'from_us')::bigint * interval '1 microsecond';
+    v_to_at := timestamptz 'epoch' + (r ->> 'to_us')::bigint * interval '1 microsecond';
+    -- The batch that the first row lies in begins before it.
+    SELECT coalesce(max(x.first_row), v_from) INTO v_from FROM orch.observation_batch x
+      WHERE x.pipeline_id = v_id AND x.stream = v_stream AND x.first_row <= v_from;
+    FOR b IN
+        SELECT x.first_row, x.n_rows, x.received_at, x.body FROM orch.observation_batch x
+          WHERE v_late IS NULL AND x.pipeline_id = v_id AND x.stream = v_stream AND x.first_row >= v_from AND x.first_row < v_to
+            AND x.first_row + x.n_rows > (r ->> 'from_row')::bigint
+        UNION ALL
+        SELECT x.first_row, x.n_rows, x.received_at, x.body FROM orch.observation_batch x
+          WHERE v_late IS NOT NULL AND x.pipeline_id = v_id AND x.stream = v_stream AND x.max_at >= v_from_at AND x.min_at < v_to_at
+            AND x.first_row >= v_from AND x.first_row < v_to
+        UNION ALL
+        SELECT x.first_row, x.n_rows, x.received_at, x.body FROM orch.observation_batch x
+          WHERE v_late IS NOT NULL AND x.pipeline_id = v_id AND x.stream = v_stream AND x.max_at < v_from_at
+            AND x.first_row >= greatest(v_from, v_late) AND x.first_row < v_to
+        ORDER BY first_row LOOP
+      IF v_bytes > 0 AND v_bytes + octet_length(b.body) > p_max_bytes THEN RETURN; END IF;
+      v_bytes := v_bytes + octet_length(b.body);
+      first_row := b.first_row;
+      n_rows := b.n_rows;
+      received_us := (extract(epoch FROM b.received_at) * 1000000)::bigint;
+      body := b.body;
+      RETURN NEXT;
+    END LOOP;
+    first_row := NULL;
+    n_rows := NULL;
+    received_us := NULL;
+    body := NULL;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+
+-- ---------------------------------------------------------------- close
+
+-- How many of a monitor's newest windows are kept.
+CREATE OR REPLACE FUNCTION orch.windows_kept() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 500';
+
+-- Closes many windows in one transaction, each monitor's exactly once. p_items: [{"monitor", "lease", "number" (as they
+-- were claimed), "next_row", "next_us"? (where the next window begins), "state", "latest"?, "windows": [{"from_row",
+-- "to_row", "from_us"?, "to_us"?, "rows", "verdict", "result"}], "signals": […]}]; windows in their order, and what a
+-- window says is handed in with it. A monitor whose lease has passed on, or whose reference or rule has changed since,
+-- is refused by itself; so is one that fails, and the others close.
+-- -> {"items": [{"monitor", "closed": n, "signals": [disposition, …]} | {"monitor", "code", "error"}]}
+CREATE OR REPLACE FUNCTION orch.windows_close(p_items jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 DECLARE
-  p     orch.pipeline;
-  m     orch.monitor;
-  v_out jsonb := '[]';
-  s     jsonb;
+  p      orch.pipeline;
+  v_ids  bigint[];
+  v_item jsonb;
+  v_out  jsonb := '[]';
 BEGIN
-  SELECT * INTO m FROM orch.monitor WHERE id = p_monitor_id;
-  IF NOT FOUND THEN PERFORM orch.fail('OR001', format('there is no monitor %s', p_monitor_id)); END IF;
-  PERFORM orch.act('monitor:' || m.name);
-  p := orch.pipeline_lock_id(m.pipeline_id);
-  SELECT * INTO STRICT m FROM orch.monitor WHERE id = p_monitor_id FOR UPDATE;
-  IF m.lease IS DISTINCT FROM p_lease OR m.next_row <> p_from_row THEN
-    PERFORM orch.fail('OR004', format('the window of monitor %s is not ours any more', m.name));
-  END IF;
-  INSERT INTO orch.monitor_window (monitor_id, number, from_row, to_row, rows, version_id, verdict, result, closed_at)
-    VALUES (m.id, m.number + 1, p_from_row, p_to_row, p_to_row - p_from_row, m.version_id, p_result ->> 'verdict', p_result, orch.clock());
-  UPDATE orch.monitor SET number = m.number + 1, next_row = p_to_row, lease = NULL, lease_owner = NULL, lease_until = NULL WHERE id = m.id;
-  FOR s IN SELECT jsonb_array_elements(coalesce(p_signals, '[]')) LOOP
-    v_out := v_out || jsonb_build_array(orch.signal_take(p, s));
+  FOR v_item IN SELECT i FROM jsonb_array_elements(p_items) i WHERE NOT EXISTS (SELECT FROM orch.monitor m WHERE m.id = (i ->> 'monitor')::bigint) LOOP
+    v_out := v_out || jsonb_build_object('monitor', v_item -> 'monitor', 'code', 'OR001', 'error', 'there is no such monitor');
   END LOOP;
-  RETURN jsonb_build_object('closed', true, 'dispositions', v_out);
+  v_ids := ARRAY(SELECT DISTINCT m.pipeline_id FROM jsonb_array_elements(p_items) i JOIN orch.monitor m ON m.id = (i ->> 'monitor')::bigint);
+  PERFORM orch.queue_lock_pipelines(v_ids);
+  FOR p IN SELECT x.* FROM orch.pipeline x WHERE x.id = ANY (v_ids) ORDER BY x.id LOOP
+    -- Broken data are told before drift, so that the fault holds back what comes with it.
+    FOR v_item IN SELECT i FROM jsonb_array_elements(p_items) i JOIN orch.monitor m ON m.id = (i ->> 'monitor')::bigint
+        WHERE m.pipeline_id = p.id ORDER BY m.kind <> 'quality', m.id LOOP
+      BEGIN
+        v_out := v_out || orch.monitor_close(p, v_item);
+      EXCEPTION WHEN OTHERS THEN
+        v_out := v_out || jsonb_build_object('monitor', v_item -> 'monitor', 'code', SQLSTATE, 'error', SQLERRM);
+      END;
+    END LOOP;
+  END LOOP;
+  RETURN jsonb_build_object('items', v_out);
+END $$;
+
+-- What only the database knows of a newest result about labels: the share of the predictions that have none yet, among
+-- those that its rows' predictions lie between (`prediction_rows`); at most the newest 100000 of them.
+CREATE OR REPLACE FUNCTION orch.labels_missing_put(p_pipeline_id bigint, p_item jsonb) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+DECLARE v_share float8;
+BEGIN
+  SELECT count(*) FILTER (WHERE NOT x.labelled)::float8 / nullif(count(*), 0) INTO v_share FROM (
+    SELECT labelled FROM orch.prediction WHERE pipeline_id = p_pipeline_id
+      AND row BETWEEN (p_item #>> '{latest,prediction_rows,0}')::bigint AND (p_item #>> '{latest,prediction_rows,1}')::bigint
+      ORDER BY row DESC LIMIT 100000) x;
+  IF v_share IS NULL THEN RETURN p_item; END IF;
+  p_item := jsonb_set(p_item, '{latest,labels_missing}', to_jsonb(round(v_share::numeric, 6)));
+  RETURN jsonb_set(p_item, '{latest,summary}', to_jsonb(format('%s; %s %% of the labels are still missing', p_item #>> '{latest,summary}',
+    round(100 * v_share::numeric, 1))));
+END $$;
+
+CREATE OR REPLACE FUNCTION orch.monitor_close(p orch.pipeline, p_item jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  m         orch.monitor;
+  s         orch.observation_stream;
+  v_now     timestamptz := orch.clock();
+  v_count   int := jsonb_array_length(p_item -> 'windows');
+  v_signal  jsonb;
+  v_signals jsonb := '[]';
+BEGIN
+  SELECT * INTO STRICT m FROM orch.monitor WHERE id = (p_item ->> 'monitor')::bigint FOR NO KEY UPDATE;
+  IF m.lease IS DISTINCT FROM (p_item ->> 'lease')::bigint OR m.number <> (p_item ->> 'number')::bigint THEN
+    PERFORM orch.fail('OR004', format('the windows of monitor %s are not ours any more', m.name));
+  END IF;
+  IF m.kind = 'performance' THEN p_item := orch.labels_missing_put(m.pipeline_id, p_item); END IF;
+  INSERT INTO orch.monitor_window (monitor_id, number, from_row, to_row, from_at, to_at, rows, version_id, verdict, result, closed_at)
+    SELECT m.id, m.number + w.ordinality, (w.value ->> 'from_row')::bigint, (w.value ->> 'to_row')::bigint,
+      timestamptz 'epoch' + (w.value ->> 'from_us')::bigint * interval '1 microsecond',
+      timestamptz 'epoch' + (w.value ->> 'to_us')::bigint * interval '1 microsecond',
+      (w.value ->> 'rows')::bigint, m.version_id, w.value ->> 'verdict', w.value -> 'result', v_now
+    FROM jsonb_array_elements(p_item -> 'windows') WITH ORDINALITY w;
+  m.number := m.number + v_count;
+  m.next_row := (p_item ->> 'next_row')::bigint;
+  m.window_from := timestamptz 'epoch' + (p_item ->> 'next_us')::bigint * interval '1 microsecond';
+  SELECT * INTO STRICT s FROM orch.observation_stream WHERE pipeline_id = m.pipeline_id AND stream = m.stream;
+  UPDATE orch.monitor SET number = m.number, next_row = m.next_row, window_from = m.window_from, state = p_item -> 'state',
+    latest = coalesce(p_item -> 'latest', latest), due_at = orch.monitor_due(m, s, v_now), lease = NULL, lease_owner = NULL, lease_until = NULL
+    WHERE id = m.id;
+  IF m.number / 64 <> (m.number - v_count) / 64 THEN -- now and then, many at once
+    DELETE FROM orch.monitor_window WHERE monitor_id = m.id AND number <= m.number - orch.windows_kept();
+  END IF;
+  IF jsonb_array_length(p_item -> 'signals') > 0 THEN
+    PERFORM orch.act('monitor:' || m.name);
+    FOR v_signal IN SELECT jsonb_array_elements(p_item -> 'signals') LOOP
+      v_signals := v_signals || jsonb_build_array(orch.signal_take(p, v_signal) -> 'disposition');
+    END LOOP;
+  END IF;
+  RETURN jsonb_build_object('monitor', m.id, 'closed', v_count, 'signals', v_signals);
+END $$;
+
+-- ---------------------------------------------------------------- reading
+
+-- A monitor with its newest result, whole, and its last windows as a chart needs them, newest first.
+CREATE OR REPLACE FUNCTION orch.doc_monitor(m orch.monitor) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN jsonb_build_object('monitor', m.name, 'kind', m.kind, 'spec', m.spec, 'active', m.active,
+    'reference', (SELECT number FROM orch.version WHERE id = m.version_id), 'next_row', m.next_row, 'next_at', orch.rfc3339(m.window_from),
+    'due_at', orch.rfc3339(m.due_at), 'latest', m.latest,
+    'windows', (SELECT coalesce(jsonb_agg(jsonb_build_object('number', w.number, 'from_row', w.from_row, 'to_row', w.to_row,
+        'from_at', orch.rfc3339(w.from_at), 'to_at', orch.rfc3339(w.to_at), 'rows', w.rows, 'verdict', w.verdict, 'value', w.result -> 'value',
+        'threshold', w.result -> 'threshold', 'summary', w.result -> 'summary', 'closed_at', orch.rfc3339(w.closed_at)) ORDER BY w.number DESC), '[]')
+      FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY number DESC LIMIT 60) w));
 END $$;
 
 -- Duty: forgets what has served its time. -> counts

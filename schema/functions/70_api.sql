@@ -149,11 +149,7 @@ CREATE OR REPLACE FUNCTION orch.api_pipeline(p_name text) RETURNS jsonb LANGUAGE
     'live', orch.doc_live(p), 'hold', orch.doc_hold(p.id),
     'proposals', (SELECT coalesce(jsonb_agg(orch.doc_proposal_short(q) ORDER BY q.id DESC), '[]')
       FROM (SELECT * FROM orch.proposal WHERE pipeline_id = p.id ORDER BY id DESC LIMIT 20) q),
-    'monitors', (SELECT coalesce(jsonb_agg(jsonb_build_object('monitor', m.name, 'spec', m.spec, 'active', m.active,
-        'reference', (SELECT number FROM orch.version WHERE id = m.version_id), 'next_row', m.next_row,
-        'windows', (SELECT coalesce(jsonb_agg(jsonb_build_object('from_row', w.from_row, 'to_row', w.to_row, 'verdict', w.verdict,
-            'closed_at', orch.rfc3339(w.closed_at), 'result', w.result) ORDER BY w.from_row DESC), '[]')
-          FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY number DESC LIMIT 20) w)) ORDER BY m.name), '[]')
+    'monitors', (SELECT coalesce(jsonb_agg(orch.doc_monitor(m) ORDER BY m.name), '[]')
       FROM orch.monitor m WHERE m.pipeline_id = p.id))
   FROM orch.pipeline p LEFT JOIN orch.revision r ON r.id = p.revision_id WHERE p.id = (SELECT orch.pipeline_id_of(p_name))
 $$;
@@ -377,7 +373,9 @@ CREATE OR REPLACE FUNCTION orch.api_metrics() RETURNS jsonb LANGUAGE sql STABLE 
     'incidents_open', (SELECT count(*) FROM orch.incident WHERE state = 'open'),
     'signals_held', (SELECT count(*) FROM orch.signal WHERE status = 'firing' AND disposition = 'held'),
     'proposals', (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (SELECT state, count(*) AS n FROM orch.proposal GROUP BY state) x),
-    'windows_due', (SELECT count(*) FROM orch.monitor WHERE active AND due_at <= orch.clock()),
+    'windows_due', (SELECT count(*) FROM orch.monitor WHERE runner = 'window' AND active AND due_at <= orch.clock()),
+    'windows_oldest_seconds', (SELECT extract(epoch FROM orch.clock() - min(due_at)) FROM orch.monitor WHERE runner = 'window' AND active
+                               AND due_at <= orch.clock()),
     'xmin_age_seconds', (SELECT extract(epoch FROM max(clock_timestamp() - xact_start)) FROM pg_stat_activity
                          WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid()))
 $$;

@@ -59,6 +59,10 @@ CREATE INDEX label_waiting_age ON orch.label_waiting (received_at);
 DROP INDEX orch.monitor_due;
 DROP TRIGGER IF EXISTS monitor_is_due ON orch.monitor;
 DROP FUNCTION IF EXISTS orch.monitor_is_due();
+-- What took one window at a time.
+DROP FUNCTION IF EXISTS orch.monitor_claim(text, bigint, int);
+DROP FUNCTION IF EXISTS orch.observations_read(bigint, bigint, bigint);
+DROP FUNCTION IF EXISTS orch.window_close(bigint, bigint, bigint, bigint, jsonb, jsonb);
 ALTER TABLE orch.monitor
   DROP COLUMN due,
   ADD COLUMN kind        text NOT NULL DEFAULT 'drift' CHECK (kind IN ('drift', 'prediction_drift', 'quality',
@@ -71,6 +75,7 @@ ALTER TABLE orch.monitor
   ADD COLUMN window_ms   bigint CHECK (window_ms BETWEEN 1000 AND 31622400000),
   ADD COLUMN lateness_ms bigint NOT NULL DEFAULT 0 CHECK (lateness_ms >= 0),
   ADD COLUMN window_from timestamptz,       -- by time: the next window starts here; NULL until a row has come
+  ADD COLUMN start_row   bigint NOT NULL DEFAULT 0, -- windows take no row before this one: where the reference or the rule began
   ADD COLUMN every_ms    bigint CHECK (every_ms >= 1000), -- probes
   ADD COLUMN warm_row    bigint,            -- windows that begin before this row or time are not judged
   ADD COLUMN warm_at     timestamptz,
@@ -92,6 +97,7 @@ ALTER TABLE orch.monitor_window
 UPDATE orch.monitor_window w SET rows = w.to_row - w.from_row, number = n.number
   FROM (SELECT monitor_id, from_row, row_number() OVER (PARTITION BY monitor_id ORDER BY from_row) AS number
         FROM orch.monitor_window) n WHERE n.monitor_id = w.monitor_id AND n.from_row = w.from_row;
+UPDATE orch.monitor SET start_row = next_row;
 UPDATE orch.monitor m SET number = coalesce((SELECT max(number) FROM orch.monitor_window w WHERE w.monitor_id = m.id), 0);
 ALTER TABLE orch.monitor_window
   DROP CONSTRAINT monitor_window_pkey,

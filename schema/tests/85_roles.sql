@@ -23,8 +23,8 @@ SELECT is(ARRAY(SELECT unnest(test.may_call('t_operator')) EXCEPT SELECT unnest(
   'an operator also does what the shell does');
 SELECT is(ARRAY(SELECT unnest(test.may_call('t_reader')) EXCEPT SELECT unnest(test.may_call('t_operator'))), '{}', 'and reads everything');
 SELECT is(ARRAY(SELECT unnest(test.may_call('t_server')) EXCEPT SELECT unnest(test.may_call('t_operator')) ORDER BY 1), ARRAY['callback_sources',
-  'chat_message_record', 'clock_fire', 'deployment_claim', 'gates_expire', 'housekeeping', 'jobs_promote_due', 'jobs_recover', 'monitor_claim',
-  'observations_read', 'outbox_claim', 'outbox_done', 'outbox_retry', 'replay_seen', 'session_check', 'session_create', 'session_end', 'signal_receive_once', 'signals_reconsider', 'window_close', 'workers_forget'],
+  'chat_message_record', 'clock_fire', 'deployment_claim', 'gates_expire', 'housekeeping', 'jobs_promote_due', 'jobs_recover',
+  'observations_read', 'outbox_claim', 'outbox_done', 'outbox_retry', 'profiles_read', 'replay_seen', 'session_check', 'session_create', 'session_end', 'signal_receive_once', 'signals_reconsider', 'windows_claim', 'windows_close', 'workers_forget'],
   'a server has its duties besides');
 SELECT is(ARRAY(SELECT unnest(test.may_call('t_server')) INTERSECT SELECT unnest(test.may_call('t_worker'))), '{}', 'a server runs no jobs');
 SELECT is(test.may_call('t_nobody'), NULL, 'a login without a role calls nothing');

@@ -9,8 +9,8 @@
 #include "base/mem.h"
 #include "stats/decide.h"
 #include "stats/profile.h"
+#include "trigger/monitor.h"
 #include "trigger/observe.h"
-#include "trigger/window_eval.h"
 
 #define ROUNDS 7
 #define VALUES 1000000
@@ -103,20 +103,28 @@ static double judge_rows(void) {
 }
 
 static double evaluate_rows(void) {
-  struct err err;
-  struct window_task task = {.monitor = strbuf_text(&t.spec),
-                             .profile = t.profile.data,
-                             .profile_len = t.profile.len,
-                             .champion = 1,
-                             .to_row = t.rows};
-  struct window_eval *eval = window_eval_new(&task, &err);
-  char *result, *signals;
-  ORCH_ASSERT(eval != NULL);
-  window_eval_add(eval, 0, t.body.data, t.body.len);
-  ORCH_ASSERT(window_eval_finish(eval, &result, &signals, &err));
-  mem_free(result);
-  mem_free(signals);
-  window_eval_free(eval);
+  struct err err = {0};
+  struct wanted wanted = {0};
+  struct profile *profile = profile_decode(t.profile.data, t.profile.len, &err);
+  ORCH_ASSERT(profile != NULL);
+  struct monitor_task task = {.spec = strbuf_text(&t.spec), .profile = profile, .champion = 1, .warm_us = INT64_MIN};
+  struct monitor *monitor = monitor_new(&task, &wanted, &err);
+  ORCH_ASSERT(monitor != NULL);
+  struct row_parser *parser = wanted_parser(&wanted, "rows", NULL);
+  struct window *window = window_open(monitor, &(struct window_span){.to_row = t.rows});
+  int64_t number = 0;
+  for (const char *at = t.body.data, *end = at + t.body.len; at < end; number++) {
+    const char *newline = memchr(at, '\n', (size_t)(end - at));
+    struct monitor_row row;
+    monitor_row_read(parser, number, INT64_MAX, at, (size_t)(newline - at), &row);
+    window_add(window, &row);
+    at = newline + 1;
+  }
+  json_decref(monitor_judge(monitor, window, 0));
+  monitor_free(monitor);
+  row_parser_free(parser);
+  wanted_fini(&wanted);
+  profile_free(profile);
   return t.rows;
 }
 

@@ -165,7 +165,7 @@ static int end_world(void **state) {
 
 /* Runs the flow until it is idle, or drops it after `turns` turns of the loop as a crash would. */
 static void run_flow(struct db *db, int turns, struct windows_stats *ret) {
-  struct windows *windows = windows_new(db, "test");
+  struct windows *windows = windows_new(&loop, db, "test");
   windows_poke(windows);
   int64_t until_us = clock_mono_us() + 60 * 1000000LL;
   for (int i = 0; windows_busy(windows) && (turns < 0 || i < turns); i++) {
@@ -205,6 +205,7 @@ static void dying_anywhere(void **state) {
   bool closed = false;
   db_free(db, note_closed, &closed);
   while (!closed) uv_run(&loop, UV_RUN_ONCE);
+  uv_run(&loop, UV_RUN_DEFAULT); /* what threads still had in hand */
 }
 
 static void what_was_said(void **state) {
