@@ -28,7 +28,14 @@ static const char *waiting(struct cli *cli, const json_t *p) {
         arena_printf(&cli->arena, "on hold by %s: %s", cli_member(cli, hold, "by"), cli_member(cli, hold, "reason"));
     return text != NULL ? text : "on hold";
   }
-  return json_is_object(gate) ? cli_gate_waits(cli, gate) : "";
+  if (json_is_object(gate)) return cli_gate_waits(cli, gate);
+  size_t i;
+  json_t *signal;
+  json_array_foreach(json_object_get(p, "firing"), i, signal) {
+    const char *incident = cli_member(cli, signal, "incident");
+    if (*incident != '\0') return arena_printf(&cli->arena, "incident %s", incident);
+  }
+  return "";
 }
 
 static void draw_table(struct cli *cli, const json_t *pipelines) {
@@ -107,7 +114,7 @@ static void draw_incidents(struct cli *cli, const json_t *incidents) {
     cli_printf("\n%s  waits for %s, %s\n", cli_paint(cli, CLI_BOLD, arena_printf(&cli->arena, "incident %s", id)),
                cli_paint(cli, CLI_YELLOW, cli_join(cli, json_object_get(incident, "asks"))),
                cli_ago(cli, text_of(incident, "opened_at")));
-    cli_printf("  %s; %s of their signals wait\n  look: orch incident %s\n", cli_member(cli, incident, "summary"),
+    cli_printf("  %s; signals that wait: %s\n  look: orch incident %s\n", cli_member(cli, incident, "summary"),
                cli_member(cli, incident, "waiting"), id);
   }
 }

@@ -124,7 +124,8 @@ CREATE OR REPLACE FUNCTION orch.api_status() RETURNS jsonb LANGUAGE sql STABLE S
         'gate', (SELECT orch.gate_event(g) FROM orch.gate g WHERE g.pipeline_id = p.id AND g.state = 'open'),
         'deployment', (SELECT orch.doc_deployment(d) FROM orch.deployment d WHERE d.pipeline_id = p.id AND d.state IN ('pending', 'stepping')),
         'firing', (SELECT coalesce(jsonb_agg(jsonb_build_object('signal', s.id, 'kind', s.kind, 'title', s.title, 'disposition', s.disposition,
-              'held_reason', s.held_reason, 'since', orch.rfc3339(s.first_at)) ORDER BY s.id), '[]')
+              'held_reason', s.held_reason, 'since', orch.rfc3339(s.first_at), 'incident', (SELECT i.id FROM orch.incident i
+                WHERE i.id = s.incident_id AND i.state = 'open' AND s.disposition = 'held')) ORDER BY s.id), '[]')
             FROM (SELECT * FROM orch.signal WHERE pipeline_id = p.id AND status = 'firing' ORDER BY id DESC LIMIT 20) s),
         'trend', orch.doc_trend(p.id),
         'observations', (SELECT jsonb_build_object('rows', o.next_row, 'last_at', orch.rfc3339(o.last_at))

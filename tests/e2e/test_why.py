@@ -88,7 +88,9 @@ class Why(unittest.TestCase):
         self.assertEqual([("column", "inventory", 1)], [(i["share"], i["value"], i["waiting"]) for i in listed])
         number = str(listed[0]["incident"])
         self.assertEqual(listed, self.http("GET", "/v1/incidents?state=open")[1]["incidents"])
-        self.assertIn(f"incident {number}  waits for test-team", w.orch("status").stdout)
+        status = w.orch("status").stdout
+        self.assertIn(f"incident {number}  waits for test-team", status)
+        self.assertRegex(status, rf"c +nothing +- +1 +incident {number} +test-team")
         self.assertIn("waits in incident", w.orch("signals", "c").stdout)
         shown = w.orch("incident", number).stdout
         for words in ("3 pipelines that watch inventory", "waits here", "#1 training", f"orch incident release {number}"):
