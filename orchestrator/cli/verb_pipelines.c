@@ -1,6 +1,7 @@
 /* orch pipelines [PIPELINE] */
 #include <string.h>
 
+#include "cli/cli_monitor.h"
 #include "cli/verbs.h"
 
 static void list(struct cli *cli, const json_t *document) {
@@ -25,25 +26,25 @@ static void list(struct cli *cli, const json_t *document) {
 static void show_monitors(struct cli *cli, const json_t *monitors) {
   if (json_array_size(monitors) == 0) return;
   cli_heading(cli, "Monitors");
-  struct cli_table *table = cli_table_new(
-      cli, (const char *const[]){"MONITOR", "COMPARED WITH", ">NEXT ROW", "LAST WINDOW", "VERDICT", "CLOSED", NULL});
+  struct cli_table *table =
+      cli_table_new(cli, (const char *const[]){"MONITOR", "KIND", "~WATCHES", "WINDOW", "COMPARED WITH", "LAST WINDOW",
+                                               "VERDICT", "CLOSED", NULL});
   size_t i;
   json_t *m;
   json_array_foreach(monitors, i, m) {
-    const json_t *last = json_array_get(json_object_get(m, "windows"), 0);
+    const json_t *last = json_array_get(json_object_get(m, "windows"), 0), *spec = json_object_get(m, "spec");
+    const char *verdict = json_string_value(json_object_get(last, "verdict"));
     if (!json_is_true(json_object_get(m, "active"))) continue;
     cli_table_row(table);
     cli_table_cell(table, json_string_value(json_object_get(m, "monitor")));
+    cli_table_cell(table, json_string_value(json_object_get(spec, "kind")));
+    cli_table_cell(table, cli_monitor_watches(cli, spec));
+    cli_table_cell(table, cli_monitor_window(cli, spec));
     cli_table_cell_printf(table, "%s%s",
                           json_is_integer(json_object_get(m, "reference")) ? "version " : "nothing is live",
                           cli_member(cli, m, "reference"));
-    cli_table_cell(table, cli_member(cli, m, "next_row"));
-    if (last != NULL) {
-      cli_table_cell_printf(table, "rows %s to %s", cli_member(cli, last, "from_row"), cli_member(cli, last, "to_row"));
-    } else {
-      cli_table_cell(table, "none yet");
-    }
-    cli_table_cell(table, cli_member(cli, last, "verdict"));
+    cli_table_cell(table, cli_monitor_span(cli, last));
+    cli_table_cell_color(table, cli_verdict_color(verdict), verdict);
     cli_table_cell(table, cli_ago(cli, json_string_value(json_object_get(last, "closed_at"))));
   }
   cli_table_print(table, NULL);
