@@ -42,8 +42,10 @@ static enum drift_direction direction_of(const struct drift_column *c) {
 /* Of categories: unseen values are left out of the chi-square and tested apart, so two tests make one p. */
 static double p_of(const struct distances *d) {
   if (!d->categorical) return d->chi2.p_value;
+  if (d->n_ref == 0 || d->n_now == 0) return NAN;
+  double known = isnan(d->chi2.p_value) ? 1 : d->chi2.p_value; /* NaN: all values are unseen */
   double unseen = d->unseen.z > 0 ? d->unseen.p_value : 1;
-  return isnan(d->chi2.p_value) ? NAN : fmin(1, 2 * fmin(d->chi2.p_value, unseen));
+  return fmin(1, 2 * fmin(known, unseen));
 }
 
 void drift_measure(const struct profile_column *ref, const struct profile_column *now, struct drift_column *c) {
@@ -121,8 +123,8 @@ static void p_words(double p, char *out, size_t size) {
 
 static void moved_words(const struct drift_column *c, char *out, size_t size) {
   if (c->d.categorical) {
-    snprintf(out, size, "largest change of a share %.1f points, %.1f %% unseen", 100 * c->d.linf,
-             100 * c->d.unseen.now);
+    snprintf(out, size, "of which %.2f is noise, largest change of a share %.1f points, %.1f %% unseen", c->d.psi_noise,
+             100 * c->d.linf, 100 * c->d.unseen.now);
     return;
   }
   const char *way = c->quantiles_now[2] > c->quantiles_ref[2]   ? "up"

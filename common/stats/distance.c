@@ -57,22 +57,33 @@ static struct distance_wasserstein wasserstein_of(double raw, double deviation) 
   return w;
 }
 
+/* The part of the integral in one bin [a, b]: F begins at f, grows by p and its values have the mean x; G, g, q, y
+ * alike. The integral of F - G itself is exact: F adds p over (x, b] on average. When F and G do not cross in the bin
+ * its size is the part; when they do (they differ in sign at a and b), at least what straight lines would give. */
+static double bin_part(double a, double b, double f, double p, double x, double g, double q, double y) {
+  double integral = (b - a) * (f - g);
+  if (p > 0) integral += p * (b - x);
+  if (q > 0) integral -= q * (b - y);
+  double before = f - g, after = f + p - (g + q), part = fabs(integral);
+  if (before * after < 0)
+    part = fmax(part, (b - a) * (before * before + after * after) / 2 / (fabs(before) + fabs(after)));
+  return part;
+}
+
 struct distance_wasserstein distance_wasserstein(const struct sketch *ref, const struct sketch *now) {
-  double n = (double)ref->finite, m = (double)now->finite, raw = 0, last = NAN, f = 0, g = 0;
+  double n = (double)ref->finite, m = (double)now->finite, raw = 0, f = 0, g = 0;
   if (n == 0 || m == 0 || ref->grid.n_edges != now->grid.n_edges)
     return (struct distance_wasserstein){.raw = NAN, .normed = NAN};
-  for (uint32_t i = 0; i <= ref->grid.n_edges; i++) {
-    /* At most two points in a bin, the lower one first; centroids of different bins do not overlap. */
-    double at[2] = {sketch_centroid(ref, i), sketch_centroid(now, i)};
-    double step[2] = {(double)ref->count[i] / n, (double)now->count[i] / m};
-    int first = at[1] < at[0];
-    for (int j = 0; j < 2; j++) {
-      int side = j ^ first;
-      if (step[side] == 0) continue;
-      if (!isnan(last)) raw += fabs(f - g) * (at[side] - last);
-      last = at[side];
-      *(side ? &g : &f) += step[side];
-    }
+  uint32_t last = ref->grid.n_edges;
+  double a = fmin(ref->min, now->min);
+  for (uint32_t i = 0; i <= last; i++) {
+    double b = i < last ? ref->grid.edges[i] : fmax(ref->max, now->max);
+    double p = (double)ref->count[i] / n, q = (double)now->count[i] / m;
+    if (p > 0 || q > 0 || f != g)
+      raw += bin_part(fmin(a, b), b, f, p, sketch_centroid(ref, i), g, q, sketch_centroid(now, i));
+    f += p;
+    g += q;
+    a = b;
   }
   return wasserstein_of(raw, sketch_deviation(ref));
 }

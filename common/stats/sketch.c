@@ -18,18 +18,55 @@ double sketch_quantile_of_sorted(const double *sorted, size_t n, double level) {
 
 /* ---- the grid ---- */
 
-/* Adds an edge unless it repeats the last one (or rounding put it below). Returns the index of the edge in force. */
-static uint32_t grid_push(struct sketch_grid *grid, double edge) {
+/* Adds an edge unless it repeats the last one (or rounding put it below). */
+static void grid_push(struct sketch_grid *grid, double edge) {
   edge += 0.0; /* -0.0 becomes 0.0: equal values, equal bytes */
-  if (grid->n_edges && edge <= grid->edges[grid->n_edges - 1]) return grid->n_edges - 1;
-  grid->edges[grid->n_edges] = edge;
-  return grid->n_edges++;
+  if (grid->n_edges == 0 || edge > grid->edges[grid->n_edges - 1]) grid->edges[grid->n_edges++] = edge;
 }
 
-static void grid_push_cut(struct sketch_grid *grid, double edge) {
-  uint8_t index = (uint8_t)grid_push(grid, edge);
-  if (grid->n_cuts && grid->cuts[grid->n_cuts - 1] == index) return;
-  grid->cuts[grid->n_cuts++] = index;
+/* The levels of the edges, ascending; every tenth is among them. The outer deciles have four levels towards the end, a
+ * power of two apart, and nine equal parts: what is rare lies far out, and distances in units of the column need it.
+ * The inner ones have 13 and 12 equal parts in turn. */
+#define TAIL_LEVELS 4
+#define TAIL_PARTS 9
+#define LEVELS 125
+
+static void grid_levels(double ret[LEVELS]) {
+  size_t n = 0;
+  for (int i = TAIL_LEVELS - 1; i >= 0; i--) ret[n++] = 1.0 / (128 << i);
+  for (int j = 1; j <= TAIL_PARTS; j++)
+    ret[n++] = j == TAIL_PARTS ? 0.1 : 1.0 / 128 + (0.1 - 1.0 / 128) * j / TAIL_PARTS;
+  for (int decile = 1; decile < 9; decile++) {
+    int parts = decile % 2 ? 13 : 12;
+    for (int j = 1; j <= parts; j++) ret[n++] = j == parts ? (decile + 1) / 10.0 : (decile + (double)j / parts) / 10;
+  }
+  for (int i = TAIL_LEVELS + TAIL_PARTS - 2; i >= 0; i--) ret[n++] = 1 - ret[i];
+}
+
+/* Levels that fell together leave room: the widest gaps between edges are halved until all edges are used. */
+static void grid_fill(struct sketch_grid *grid) {
+  while (grid->n_edges < SKETCH_EDGES_MAX) {
+    double widest = 0, middle = 0;
+    uint32_t where = 0;
+    for (uint32_t i = 0; i <= grid->n_edges; i++) {
+      double a = i > 0 ? grid->edges[i - 1] : grid->low, b = i < grid->n_edges ? grid->edges[i] : grid->high;
+      if (b - a <= widest) continue;
+      widest = b - a;
+      middle = a + (b - a) / 2 + 0.0;
+      where = i;
+      if (!(a < middle && middle < b)) return;
+    }
+    if (widest == 0) return;
+    memmove(&grid->edges[where + 1], &grid->edges[where], (grid->n_edges - where) * sizeof grid->edges[0]);
+    grid->edges[where] = middle;
+    grid->n_edges++;
+  }
+}
+
+static void grid_cut(struct sketch_grid *grid, double edge) {
+  uint32_t index = 0;
+  while (index + 1 < grid->n_edges && grid->edges[index] < edge) index++;
+  if (grid->n_cuts == 0 || grid->cuts[grid->n_cuts - 1] != index) grid->cuts[grid->n_cuts++] = (uint8_t)index;
 }
 
 static uint32_t tree_fill(struct sketch_grid *grid, uint32_t node, uint32_t next) {
@@ -60,15 +97,15 @@ void sketch_grid_init(struct sketch_grid *grid, const double *sorted, size_t n) 
   }
   if (n > 0 && sorted[0] == sorted[n - 1]) {
     grid->constant = true;
-    grid_push_cut(grid, nextafter(sorted[0], -INFINITY)); /* (-inf, before c], (before c, c], (c, inf) */
-    grid_push_cut(grid, sorted[0]);
-  }
-  for (int decile = 0; decile < 10 && n > 0 && !grid->constant; decile++) {
-    /* 128 bins over ten deciles: floor(12.8 d) is where decile d starts, so each gets 12 or 13. */
-    int parts = (decile + 1) * 128 / 10 - decile * 128 / 10;
-    for (int j = 1; j < parts; j++)
-      grid_push(grid, sketch_quantile_of_sorted(sorted, n, (decile + (double)j / parts) / 10));
-    if (decile < 9) grid_push_cut(grid, sketch_quantile_of_sorted(sorted, n, (decile + 1) / 10.0));
+    grid_push(grid, nextafter(sorted[0], -INFINITY)); /* (-inf, before c], (before c, c], (c, inf) */
+    grid_push(grid, sorted[0]);
+    for (int i = 0; i < 2; i++) grid_cut(grid, grid->edges[i]);
+  } else if (n > 0) {
+    double levels[LEVELS];
+    grid_levels(levels);
+    for (size_t i = 0; i < LEVELS; i++) grid_push(grid, sketch_quantile_of_sorted(sorted, n, levels[i]));
+    grid_fill(grid);
+    for (int decile = 1; decile < 10; decile++) grid_cut(grid, sketch_quantile_of_sorted(sorted, n, decile / 10.0));
   }
   sketch_grid_derive(grid);
 }

@@ -1,10 +1,11 @@
 /* Numeric sketches: what a column's values look like, in about 5 KB however many there are (2 to 4 KB as bytes).
  *
- * The grid comes from a reference: edges at the reference's quantiles, so every window that is compared with it counts
- * on the same grid and two sketches of one grid merge by addition. Level of edge j: each decile is cut into 12 or 13
- * equal parts (127 levels in all), so that the nine deciles are themselves edges and measures over decile bins are
- * exact, not interpolated. Edges are sorted and de-duplicated; bin i is (e[i-1], e[i]] and the outer bins are open. A
- * reference whose values are all equal to c has three bins: below c, equal to c, above c.
+ * The grid comes from a reference: up to 127 edges at the reference's quantiles, so every window that is compared with
+ * it counts on the same grid and two sketches of one grid merge by addition. The nine deciles are themselves edges, so
+ * measures over decile bins are exact, not interpolated. Between them the levels lie 1/120 to 1/130 apart, in the outer
+ * deciles 1/98 with four more at 1/128 to 1/1024 from the end. Edges are sorted and de-duplicated; where that leaves
+ * room (few distinct values), the widest gaps are halved until there are 127. Bin i is (e[i-1], e[i]] and the outer
+ * bins are open. A reference whose values are all equal to c has three bins: below c, equal to c, above c.
  *
  * Everything in a sketch is a count or a sum of integers, so merging is exact: however values are split, in whatever
  * order the parts are merged, the result has the same bytes. For the sums a value is taken as its offset from a middle

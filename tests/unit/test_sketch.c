@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/digest.h"
+#include "stats/bytes.h"
 #include "stats/measure.h"
 
 static uint64_t seed_of_run(void) {
@@ -219,6 +220,122 @@ static void sample(struct sketch *s) {
   side_sketch(&sides->cur, &grid, s);
 }
 
+/* Version 1 as it was written: doubles for moments and sums, eight bytes for every count. */
+static void encode_doubles(const struct sketch *s, struct strbuf *out) {
+  bytes_put(out, 1, 1);
+  bytes_put(out, 1, 1);
+  bytes_put(out, s->grid.n_edges, 2);
+  bytes_put(out, s->grid.n_cuts, 1);
+  bytes_put(out, s->grid.constant, 1);
+  bytes_put(out, 0, 2);
+  for (uint32_t i = 0; i < s->grid.n_edges; i++) bytes_put_double(out, s->grid.edges[i]);
+  strbuf_add(out, s->grid.cuts, s->grid.n_cuts);
+  const uint64_t counts[] = {s->n, s->null, s->nan, s->pos_inf, s->neg_inf, s->bad};
+  for (size_t i = 0; i < ARRAY_LEN(counts); i++) bytes_put(out, counts[i], 8);
+  double deviation = sketch_deviation(s);
+  const double moments[] = {sketch_mean(s), deviation * deviation * (double)s->finite, s->min, s->max};
+  for (size_t i = 0; i < ARRAY_LEN(moments); i++) bytes_put_double(out, moments[i]);
+  for (uint32_t i = 0; i <= s->grid.n_edges; i++) bytes_put(out, s->count[i], 8);
+  for (uint32_t i = 0; i <= s->grid.n_edges; i++)
+    bytes_put_double(out, s->count[i] ? sketch_centroid(s, i) * (double)s->count[i] : 0);
+}
+
+static void version_1_is_read(void **state) {
+  static const char *const files[] = {"columns/tx_inventory_missing.csv", "columns/chicago_temp.csv",
+                                      "columns/tx_listings_inf.csv"};
+  for (size_t f = 0; f < ARRAY_LEN(files); f++) {
+    CLEANUP(mem_free_p) struct sides *sides = sides_load(files[f]);
+    struct sketch_grid grid;
+    struct sketch s, back;
+    struct strbuf bytes;
+    struct err err = {0};
+    size_t used;
+    sketch_grid_init(&grid, sides->ref.sorted, sides->ref.n_sorted);
+    side_sketch(&sides->ref, &grid, &s);
+    strbuf_init(&bytes, 8192);
+    encode_doubles(&s, &bytes);
+    if (!sketch_decode(&back, bytes.data, bytes.len, &used, &err)) fail_msg("%s", err.text);
+    assert_int_equal(used, bytes.len);
+    assert_true(sketch_grid_equal(&back.grid, &s.grid));
+    assert_near(sketch_mean(&back), sketch_mean(&s), 1e-9 * fabs(sketch_mean(&s)));
+    assert_near(sketch_deviation(&back), sketch_deviation(&s), 1e-9 * sketch_deviation(&s));
+    for (uint32_t i = 0; i <= s.grid.n_edges; i++) {
+      assert_int_equal(back.count[i], s.count[i]);
+      if (s.count[i]) assert_near(sketch_centroid(&back, i), sketch_centroid(&s, i), 1e-9 * (s.max - s.min));
+    }
+    assert_true(sketch_merge(&back, &s, &err)); /* a window of today goes with it */
+    for (size_t cut = 0; cut < bytes.len; cut++) assert_false(sketch_decode(&back, bytes.data, cut, &used, NULL));
+    strbuf_fini(&bytes);
+  }
+}
+
+/* Mean and deviation against plain sums, also where values lie far out. */
+static void moments(void **state) {
+  uint64_t random = seed_of_run();
+  double reference[1000], values[500];
+  for (int round = 0; round < 40; round++) {
+    double origin = round % 4 == 0 ? 1e9 : 0, far = round % 5 == 4 ? 1e6 : 1, mean = 0, m2 = 0;
+    for (size_t i = 0; i < ARRAY_LEN(reference); i++)
+      reference[i] = origin + (double)(test_random(&random) % 100000) / 1000;
+    qsort(reference, ARRAY_LEN(reference), sizeof reference[0], drift_compare);
+    struct sketch_grid grid;
+    struct sketch s;
+    sketch_grid_init(&grid, reference, ARRAY_LEN(reference));
+    sketch_init(&s, &grid);
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+      values[i] = origin + (double)(test_random(&random) % 100000) / 1000;
+      if (i % 50 == 7) values[i] *= far;
+      sketch_add(&s, values[i]);
+      mean += values[i] / ARRAY_LEN(values);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) m2 += (values[i] - mean) * (values[i] - mean);
+    double deviation = sqrt(m2 / ARRAY_LEN(values));
+    assert_near(sketch_mean(&s), mean, 1e-6 * deviation);
+    assert_near(sketch_deviation(&s), deviation, 1e-6 * deviation);
+    assert_true((far > 1) == (s.far.level > 0));
+  }
+}
+
+/* Bars hold every value once, and a quarter of an even column in every quarter. */
+static void bars(void **state) {
+  double values[4000], shares[4], total = 0;
+  for (int i = 0; i < 4000; i++) values[i] = i;
+  struct sketch_grid grid;
+  struct sketch s;
+  sketch_grid_init(&grid, values, 4000);
+  sketch_init(&s, &grid);
+  sketch_bars(&s, 0, 1, 4, shares);
+  assert_true(shares[0] == 0 && shares[3] == 0);
+  sketch_add_many(&s, values, 4000);
+  sketch_bars(&s, 0, 4000, 4, shares);
+  for (int i = 0; i < 4; i++) assert_near(shares[i], 0.25, 0.001);
+  sketch_bars(&s, 1000, 2000, 4, shares); /* what lies outside goes into the outer bars */
+  for (int i = 0; i < 4; i++) total += shares[i];
+  assert_near(total, 1, 1e-12);
+  assert_near(shares[3], 0.0625 + 0.5, 0.01);
+}
+
+static void out_of_range(void **state) {
+  double values[3] = {10, 15, 20};
+  struct sketch_grid grid;
+  struct sketch s, many;
+  sketch_grid_init(&grid, values, 3);
+  assert_true(grid.low == 10 && grid.high == 20);
+  sketch_init(&s, &grid);
+  sketch_init(&many, &grid);
+  double mixed[64];
+  for (int i = 0; i < 64; i++) mixed[i] = i;
+  for (int i = 0; i < 64; i++) sketch_add(&s, mixed[i]);
+  sketch_add_many(&many, mixed, 64);
+  assert_int_equal(s.below, 10);
+  assert_int_equal(s.above, 43);
+  sketches_equal(&s, &many);
+  sketch_grid_range(&grid, 0, 70); /* the values were a sample */
+  sketch_init(&s, &grid);
+  sketch_add(&s, 70.5);
+  assert_int_equal(s.above, 1);
+}
+
 static void binary_form(void **state) {
   struct sketch *s = mem_alloc(sizeof *s), *back = mem_alloc(sizeof *back);
   struct err err = {0};
@@ -230,7 +347,7 @@ static void binary_form(void **state) {
   char text[DIGEST_TEXT_SIZE];
   digest_bytes(bytes.data, bytes.len, raw);
   digest_to_text(raw, text);
-  assert_string_equal(text, "sha256:0a0f49486e023044fccd4f022c55383be6ab9500863a5e2bbf272bbfd8a1d437");
+  assert_string_equal(text, "sha256:fd78d650767738850d0822d1b81bf78384d8fb372845c4799f27afb3a47ee243");
   assert_true(sketch_decode(back, bytes.data, bytes.len, &used, &err));
   assert_int_equal(used, bytes.len);
   sketches_equal(back, s);
@@ -269,10 +386,18 @@ static void hostile_bytes(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(merging_in_any_order), cmocka_unit_test(many_at_once),
-                                     cmocka_unit_test(indexed_is_the_same),  cmocka_unit_test(merge_refuses),
-                                     cmocka_unit_test(quantiles_as_numpy),   cmocka_unit_test(bins_are_half_open),
-                                     cmocka_unit_test(odd_values),           cmocka_unit_test(binary_form),
-                                     cmocka_unit_test(hostile_bytes)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(merging_in_any_order),
+                                     cmocka_unit_test(many_at_once),
+                                     cmocka_unit_test(indexed_is_the_same),
+                                     cmocka_unit_test(merge_refuses),
+                                     cmocka_unit_test(quantiles_as_numpy),
+                                     cmocka_unit_test(bins_are_half_open),
+                                     cmocka_unit_test(odd_values),
+                                     cmocka_unit_test(binary_form),
+                                     cmocka_unit_test(hostile_bytes),
+                                     cmocka_unit_test(version_1_is_read),
+                                     cmocka_unit_test(moments),
+                                     cmocka_unit_test(bars),
+                                     cmocka_unit_test(out_of_range)};
   return cmocka_run_group_tests_name("sketch", tests, NULL, NULL);
 }
