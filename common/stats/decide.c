@@ -138,14 +138,17 @@ static void drift_words(const struct drift_rule *rule, struct drift_column *c) {
   char p[32], moved[160];
   p_words(c->p_adjusted, p, sizeof p);
   moved_words(c, moved, sizeof moved);
-  if (c->verdict == DRIFT_DRIFT)
-    snprintf(c->why, sizeof c->why, "drift in %u of the last %u windows: PSI %.2f, %s, %s; %llu values against %llu",
-             c->hits, c->judged, c->d.psi, moved, p, (unsigned long long)c->d.n_now, (unsigned long long)c->d.n_ref);
-  else if (c->hit)
+  if (c->verdict == DRIFT_DRIFT) {
+    char windows[64] = "drift";
+    if (rule->of > 1) snprintf(windows, sizeof windows, "drift in %u of the last %u windows", c->hits, c->judged);
+    snprintf(c->why, sizeof c->why, "%s: PSI %.2f, %s, %s; %llu values against %llu", windows, c->d.psi, moved, p,
+             (unsigned long long)c->d.n_now, (unsigned long long)c->d.n_ref);
+  } else if (c->hit)
     snprintf(c->why, sizeof c->why, "moved (PSI %.2f, %s, %s), in %u of the %u windows needed", c->d.psi, moved, p,
              c->hits, rule->hits);
   else
-    snprintf(c->why, sizeof c->why, "as in training: PSI %.2f (limit %.2g), %s, %s", c->d.psi, rule->psi, moved, p);
+    snprintf(c->why, sizeof c->why, "as in the reference: PSI %.2f (limit %.2g), %s, %s", c->d.psi, rule->psi, moved,
+             p);
 }
 
 /* ---- deciding ---- */
@@ -172,7 +175,7 @@ static bool judge_alone(const struct drift_rule *rule, const struct drift_input 
   }
   double n = (double)c->d.n_ref, m = (double)c->d.n_now;
   if (isnan(c->p_value) || n * m / (n + m) < MEASURE_EN_MIN) {
-    snprintf(c->why, sizeof c->why, "%llu values against %llu in training: too few to compare",
+    snprintf(c->why, sizeof c->why, "%llu values against %llu in the reference: too few to compare",
              (unsigned long long)c->d.n_now, (unsigned long long)c->d.n_ref);
     return false;
   }

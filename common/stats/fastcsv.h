@@ -16,8 +16,9 @@
 #include <stdint.h>
 
 #include "stats/csv.h"
+#include "stats/number.h"
 
-#define FASTCSV_ROWS 256   /* rows of a block */
+#define FASTCSV_ROWS 1024  /* rows of a block */
 #define FASTCSV_PADDING 64 /* bytes behind the text that may be read (they mean nothing) */
 
 enum fastcsv_want {
@@ -37,8 +38,8 @@ struct fastcsv_column {
 struct fastcsv;
 /* A block of 1 to FASTCSV_ROWS rows is full: csv->rows and csv->columns hold it until the function returns. */
 typedef void fastcsv_block_fn(void *arg, const struct fastcsv *csv);
-/* A cell of a column of texts that is not null, without the white space around it; valid during the call. */
-typedef void fastcsv_text_fn(void *arg, size_t column, const char *text, size_t len);
+/* A cell of a column of texts that is not null, from cell_from_text(); its text is valid during the call. */
+typedef void fastcsv_text_fn(void *arg, size_t column, struct cell cell);
 
 struct fastcsv {
   size_t n_columns;

@@ -13,6 +13,7 @@
   V(worker)                                                                                                            \
   V(migrate)                                                                                                           \
   V(check)                                                                                                             \
+  V(drift)                                                                                                             \
   V(monitor)                                                                                                           \
   V(observe)                                                                                                           \
   V(signals)                                                                                                           \

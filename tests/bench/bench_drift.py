@@ -115,7 +115,7 @@ def compare(rows, rounds, peer_rounds, seed, digits, say=print):
     size = sum(os.path.getsize(p) for p in paths) / 1e6
     say(f"drift: {rows} rows x {COLUMNS} columns, {digits} numbers, {size:.0f} MB in two files, seed {seed}")
     ours, peers, ours_mb, peers_mb, ratios, differences = [], [], [], [], [], None
-    per_peer = max(1, rounds // peer_rounds)
+    per_peer = -(-rounds // peer_rounds)
     for number in range(peer_rounds):
         text, seconds, mb, cpu = measure("/usr/bin/python3", "-c", PEER, *paths)
         peers.append(seconds)

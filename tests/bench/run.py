@@ -4,7 +4,7 @@
 Every number is the median of ROUNDS (5) rounds; where a peer or a floor exists both are measured in turn within the same
 round, because this kind of machine is noisy and only ratios within one run mean something.
 
-    tests/bench/run.py [--rounds N] [--only spawn,callback,rollback,memory,queue] [--write]
+    tests/bench/run.py [--rounds N] [--only spawn,callback,rollback,memory,queue,drift] [--write]
 """
 import argparse
 import datetime
@@ -21,6 +21,7 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("ORCH_BUILD", os.path.join(TOP, "build/release"))
 os.environ.setdefault("ORCH_BIN", os.path.join(BUILD, "orch"))
 sys.path.insert(0, os.path.join(TOP, "tests/e2e"))
+import bench_drift  # noqa: E402  pylint: disable=wrong-import-position
 import kit  # noqa: E402  pylint: disable=wrong-import-position
 
 SPAWN = os.path.join(BUILD, "tests/bench/bench_spawn")
@@ -206,6 +207,18 @@ def bench_queue(rounds):
            ours / floor <= 1.5)
 
 
+# ---------------------------------------------------------------- two files of a million rows
+
+def drift_report(rounds):
+    """Both ways in which numbers are written: rounded, and in full as a data frame writes them. One seed a run, printed."""
+    seed = int(time.time())
+    for digits, words in (("short", "rounded numbers"), ("full", "numbers of 17 digits")):
+        m = bench_drift.compare(1000000, max(5, rounds), max(2, rounds // 2), seed, digits, say)
+        report(f"`orch drift`, two files of 1,000,000 rows x 20 columns, {words}", f"{m['orch_s']:.2f} s, {m['orch_mb']:.0f} MB",
+               f"pandas, scipy, numpy {m['peer_s']:.1f} s, {m['peer_mb']:.0f} MB: {m['ratio']:.0f} times", "at least 50 times, under 64 MB",
+               m["ratio"] >= 50 and m["orch_mb"] < 64)
+
+
 def write_table(rounds):
     path = os.path.join(TOP, "docs/performance.md")
     with open(path, encoding="utf-8") as f:
@@ -223,14 +236,14 @@ def write_table(rounds):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="spawn,callback,rollback,memory,queue")
+    parser.add_argument("--only", default="spawn,callback,rollback,memory,queue,drift")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     say(f"{platform.node()}: {os.cpu_count()} cores, {args.rounds} rounds")
     for name in args.only.split(","):
         say(name)
         {"spawn": bench_spawn, "callback": bench_callback, "rollback": bench_rollback, "memory": bench_memory,
-         "queue": bench_queue}[name](args.rounds)
+         "queue": bench_queue, "drift": drift_report}[name](args.rounds)
     if args.write:
         write_table(args.rounds)
     return 0

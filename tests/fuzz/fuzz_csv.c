@@ -29,9 +29,9 @@ static void on_block(void *arg, const struct fastcsv *csv) {
   }
 }
 
-static void on_text(void *arg, size_t column, const char *text, size_t len) {
+static void on_text(void *arg, size_t column, struct cell cell) {
   struct sum *sum = arg;
-  for (size_t i = 0; i < len; i++) sum->texts = sum->texts * 31 + (unsigned char)text[i];
+  for (size_t i = 0; i < cell.len; i++) sum->texts = sum->texts * 31 + (unsigned char)cell.text[i];
   sum->texts = sum->texts * 31 + column;
 }
 

@@ -43,10 +43,10 @@ static void on_block(void *arg, const struct fastcsv *csv) {
   }
 }
 
-static void on_text(void *arg, size_t column, const char *text, size_t len) {
+static void on_text(void *arg, size_t column, struct cell cell) {
   struct seen *seen = arg;
   strbuf_puts(&seen->out[column], "<");
-  strbuf_add(&seen->out[column], text, len);
+  strbuf_add(&seen->out[column], cell.text, cell.len);
   strbuf_puts(&seen->out[column], ">");
 }
 
