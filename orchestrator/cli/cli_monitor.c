@@ -7,6 +7,7 @@
 #include "cli/cli_spark.h"
 
 #define WINDOWS_MAX 200
+#define DATE_LEN 10 /* "2026-01-05" */
 
 static const char *text_of(const json_t *object, const char *key) {
   const char *text = json_string_value(json_object_get(object, key));
@@ -85,7 +86,9 @@ const char *cli_monitor_span(struct cli *cli, const json_t *window) {
   const char *number = cli_member(cli, window, "number"), *colon = *number != '\0' ? ": " : "";
   if (window == NULL || json_is_null(window)) return "none yet";
   if (from_at != NULL && to_at != NULL) {
-    return arena_printf(&cli->arena, "%s%s%s to %s", number, colon, cli_when(cli, from_at), cli_when(cli, to_at));
+    const char *from = cli_when(cli, from_at), *to = cli_when(cli, to_at);
+    bool same_day = strlen(from) == DATE_LEN + 9 && strncmp(from, to, DATE_LEN + 1) == 0;
+    return arena_printf(&cli->arena, "%s%s%s to %s", number, colon, from, same_day ? to + DATE_LEN + 1 : to);
   }
   if (!json_is_integer(from_row) || !json_is_integer(to_row)) return number;
   return arena_printf(&cli->arena, "%s%srows %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT, number, colon,

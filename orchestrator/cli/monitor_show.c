@@ -1,4 +1,5 @@
 /* orch monitor show PIPELINE MONITOR: the rule, where it stands, its latest result as tables, the windows before. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli_monitor.h"
@@ -38,15 +39,41 @@ static const char *median(struct cli *cli, const json_t *quantiles) {
   return "-";
 }
 
+static int severity(const json_t *column) {
+  const char *verdict = text_of(column, "verdict");
+  if (verdict == NULL) return 3;
+  return strcmp(verdict, "fault") == 0 ? 0 : strcmp(verdict, "drift") == 0 ? 1 : strcmp(verdict, "ok") == 0 ? 2 : 3;
+}
+
+/* Faults, then drift, then the rest; within each the largest weighted effect first. */
+static int by_weight(const void *a, const void *b) {
+  const json_t *x = *(const json_t *const *)a, *y = *(const json_t *const *)b;
+  if (severity(x) != severity(y)) return severity(x) - severity(y);
+  double weight[2] = {0, 0};
+  for (int i = 0; i < 2; i++) {
+    const json_t *column = i == 0 ? x : y, *importance = json_object_get(column, "importance");
+    weight[i] = json_number_value(json_object_get(column, "effect")) *
+                (json_is_number(importance) ? json_number_value(importance) : 1);
+  }
+  return weight[0] > weight[1] ? -1 : weight[0] < weight[1];
+}
+
+static const char *p_value(struct cli *cli, const json_t *p) {
+  return json_is_number(p) && json_number_value(p) < 1e-16 ? "< 1e-16" : cli_monitor_number(cli, p);
+}
+
 static void show_columns(struct cli *cli, const json_t *columns) {
   if (json_array_size(columns) == 0) return;
   cli_heading(cli, "Columns");
   struct cli_table *table =
       cli_table_new(cli, (const char *const[]){"COLUMN", "VERDICT", ">PSI", ">P", ">KS", "DIRECTION", ">MEDIAN",
                                                ">MISSING", ">ROWS", ">SINCE ROW", "~WHY", NULL});
-  size_t i;
-  json_t *c;
-  json_array_foreach(columns, i, c) {
+  size_t count = json_array_size(columns);
+  const json_t **order = mem_calloc(count, sizeof *order);
+  for (size_t i = 0; i < count; i++) order[i] = json_array_get(columns, i);
+  qsort(order, count, sizeof *order, by_weight);
+  for (size_t i = 0; i < count; i++) {
+    const json_t *c = order[i];
     const char *verdict = text_of(c, "verdict"), *direction = text_of(c, "direction");
     const json_t *missing = json_object_get(c, "missing"), *since = json_object_get(c, "since_row");
     const json_t *adjusted = json_object_get(c, "p_adjusted");
@@ -55,7 +82,7 @@ static void show_columns(struct cli *cli, const json_t *columns) {
     cli_table_cell(table, text_of(c, "name"));
     cli_table_cell_color(table, cli_verdict_color(verdict), verdict);
     cli_table_cell(table, number_of(cli, c, "psi"));
-    cli_table_cell(table, cli_monitor_number(cli, adjusted));
+    cli_table_cell(table, p_value(cli, adjusted));
     cli_table_cell(table, number_of(cli, json_object_get(c, "ks"), "statistic"));
     cli_table_cell(table, direction != NULL ? direction : "-");
     cli_table_cell(table, median(cli, json_object_get(c, "quantiles")));
@@ -64,6 +91,7 @@ static void show_columns(struct cli *cli, const json_t *columns) {
     cli_table_cell(table, json_is_integer(since) ? cli_member(cli, c, "since_row") : "-");
     cli_table_cell(table, text_of(c, "why"));
   }
+  mem_free(order);
   cli_table_print(table, NULL);
 }
 
@@ -114,7 +142,8 @@ static void show_kind(struct cli *cli, const json_t *result) {
   const json_t *quantiles = json_object_get(result, "quantiles_ms"), *detector = json_object_get(result, "detector");
   const char *metric = cli_member(cli, result, "metric");
   if (*metric != '\0') {
-    cli_field(cli, metric,
+    bool estimate = json_is_true(json_object_get(result, "estimate"));
+    cli_field(cli, estimate ? arena_printf(&cli->arena, "estimated %s", metric) : metric,
               arena_printf(&cli->arena, "%s; at its evaluation %s", number_of(cli, result, "value"),
                            number_of(cli, result, "reference")));
     cli_field(cli, "labels", cli_member(cli, result, "labels"));
@@ -130,10 +159,13 @@ static void show_kind(struct cli *cli, const json_t *result) {
                            drift ? cli_member(cli, detector, "row") : ""));
   }
   if (json_is_object(quantiles)) {
+    const json_t *error = json_object_get(result, "error_bound");
+    const char *within =
+        json_is_number(error) ? arena_printf(&cli->arena, "; each within %.2g %%", 100 * json_number_value(error)) : "";
     cli_field(cli, "latency",
-              arena_printf(&cli->arena, "p50 %s ms, p90 %s ms, p99 %s ms, most %s ms", number_of(cli, quantiles, "p50"),
-                           number_of(cli, quantiles, "p90"), number_of(cli, quantiles, "p99"),
-                           number_of(cli, quantiles, "max")));
+              arena_printf(&cli->arena, "p50 %s ms, p90 %s ms, p99 %s ms, most %s ms%s",
+                           number_of(cli, quantiles, "p50"), number_of(cli, quantiles, "p90"),
+                           number_of(cli, quantiles, "p99"), number_of(cli, quantiles, "max"), within));
   }
 }
 
@@ -166,8 +198,10 @@ static void show_rule(struct cli *cli, const json_t *m) {
   cli_field(cli, "window", cli_monitor_window(cli, spec));
   if (json_is_object(rule)) {
     cli_field(cli, "fires",
-              arena_printf(&cli->arena, "when %s of the last %s windows are hits", cli_member(cli, rule, "hits"),
-                           cli_member(cli, rule, "of")));
+              json_integer_value(json_object_get(rule, "of")) == 1
+                  ? "at each window that is a hit"
+                  : arena_printf(&cli->arena, "when %s of the last %s windows are hits", cli_member(cli, rule, "hits"),
+                                 cli_member(cli, rule, "of")));
   }
   if (json_is_object(warmup)) {
     const char *rows = cli_member(cli, warmup, "rows");
@@ -176,10 +210,12 @@ static void show_rule(struct cli *cli, const json_t *m) {
                             : arena_printf(&cli->arena, "%s ms after a promotion", cli_member(cli, warmup, "ms")));
   }
   cli_field(cli, "then", strcmp(then, "tell") == 0 ? "people are told" : "a retraining is proposed");
-  cli_field(cli, "compares with",
-            json_is_integer(reference) ? arena_printf(&cli->arena, "version %s", cli_member(cli, m, "reference"))
-                                       : "nothing: no version is live");
-  cli_field(cli, "next row", cli_member(cli, m, "next_row"));
+  if (json_object_get(spec, "window") != NULL) {
+    cli_field(cli, "compares with",
+              json_is_integer(reference) ? arena_printf(&cli->arena, "version %s", cli_member(cli, m, "reference"))
+                                         : "nothing: no version is live");
+    cli_field(cli, "next row", cli_member(cli, m, "next_row"));
+  }
   cli_field(cli, "looks next", cli_ago(cli, text_of(m, "due_at")));
   if (json_is_false(json_object_get(m, "active")))
     cli_field(cli, "active", "no: it is not in the pipeline's file any more");
@@ -196,10 +232,10 @@ static void show(struct cli *cli, const json_t *m) {
              cli_member(cli, spec, "kind"));
   show_rule(cli, m);
   if (last == NULL) {
-    cli_printf("\nNo window has closed yet.\n");
+    if (json_object_get(spec, "window") != NULL) cli_printf("\nNo window has closed yet.\n");
     return;
   }
-  cli_heading(cli, "Last window");
+  cli_heading(cli, json_object_get(spec, "window") != NULL ? "Last window" : "Last time");
   cli_field(cli, "window", cli_monitor_span(cli, last));
   cli_field(cli, "closed", cli_ago(cli, text_of(last, "closed_at")));
   cli_field(cli, "verdict", cli_paint(cli, cli_verdict_color(text_of(last, "verdict")), verdict));

@@ -115,7 +115,7 @@ const struct cli_verb verb_signals = {
     .name = "signals",
     .group = CLI_GROUP_PROPOSAL,
     .summary = "List what fired, what came of it, and what was held back and why",
-    .usage = "signals [PIPELINE] [--status|--kind|--outcome WORD] [--limit N] | signals PIPELINE --watch",
+    .usage = "signals [PIPELINE] [--status|--kind|--outcome WORD] [--limit N] [--watch]",
     .help = "A signal is one thing that fired: a monitor, an alert, a schedule, a person's\n"
             "tool. Its kind is one of drift, prediction_drift, performance, schedule, alert,\n"
             "manual, external (these may propose a retraining), data_fault, volume, estimate\n"

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import random
 import re
 import select
 import struct
@@ -236,6 +237,78 @@ class MonitorsTest(unittest.TestCase):
         for words in (["signals", "--watch"], ["signals", "quick", "--watch", "--status", "firing"]):
             self.assertEqual(self.world.orch(*words, check=False).returncode, 2)
         self.assertEqual(self.world.orch("signals", "nope", "--watch", check=False).returncode, 3)
+
+
+LIVE = """\
+monitors:
+  - {name: all, kind: drift, window: 200 rows, then: tell, importance: {x: 3}}
+  - {name: data, kind: quality, window: 200 rows}
+  - {name: accuracy, kind: performance, metric: accuracy, min: 0.75, window: 200 labels, detector: adwin}
+  - {name: guess, kind: estimated_performance, min: 0.75, window: 200 rows}
+  - {name: slow, kind: latency, max: 1ms, quantile: 0.9, window: 200 rows, for: 1 of 1}
+  - {name: silence, kind: volume, silence: 30m}
+  - {name: weekly, kind: schedule, cron: "0 3 * * 1 Europe/Berlin"}
+"""
+
+
+class LiveMonitorsTest(unittest.TestCase):
+    """What real windows of a live model look like in the terminal."""
+
+    def row(self, number, shift):
+        score = min(0.99, max(0.01, self.random.betavariate(2, 1)))
+        return {"id": f"r{number}", "x": round(self.random.gauss(100 + shift, 10), 3),
+                "city": self.random.choice("cdxy" if shift else "abcd"), "prediction": int(score > 0.5), "score": round(score, 3),
+                "latency_ms": round(self.random.expovariate(1 / 20), 2)}
+
+    def send(self, world, name, lines, *words):
+        path = os.path.join(world.dir, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.writelines(json.dumps(line) + "\n" for line in lines)
+        world.orch("observe", "quick", path, *words)
+
+    def test_every_kind(self):
+        self.random = random.Random(1)
+        with kit.World() as world:
+            folder = os.path.join(world.dir, "pipelines/quick")
+            text = re.sub(r"monitors:\n( .*\n)+", LIVE, kit.read(os.path.join(folder, "pipeline.yaml")))
+            with open(os.path.join(folder, "pipeline.yaml"), "w", encoding="utf-8") as f:
+                f.write(text)
+            with open(os.path.join(folder, "rows.csv"), "w", encoding="utf-8") as f:
+                f.write("x,city,prediction,score\n")
+                f.writelines("{x},{city},{prediction},{score}\n".format(**self.row(i, 0)) for i in range(2000))
+            world.orch("apply", "pipelines/quick")
+            world.serve()
+            world.worker()
+            world.promote()
+            for batch, shift in enumerate((0, 20, 20)):
+                rows = [self.row(200 * batch + i, shift) for i in range(200)]
+                self.send(world, "rows.ndjson", rows)
+                wrong = 0.4 if shift else 0.1
+                self.send(world, "labels.ndjson", [{"id": r["id"], "label": r["prediction"] ^ int(self.random.random() < wrong)}
+                                                   for r in rows], "--labels")
+
+            def closed():
+                monitors = world.orch_json("monitor", "list")["monitors"]
+                return all((m["latest"] or {}).get("number") == 3 for m in monitors[:5]) and monitors
+            monitors = kit.wait_for("three windows of every monitor", closed, 60)
+            self.assertEqual([(m["monitor"], m["latest"] and m["latest"]["verdict"]) for m in monitors],
+                             [("all", "drift"), ("data", "fault"), ("accuracy", "alarm"), ("guess", monitors[3]["latest"]["verdict"]),
+                              ("slow", "alarm"), ("silence", None), ("weekly", None)])
+            for monitor, words in {
+                    "all": ["drift in 2 of the last 3 windows", "every column: PSI from 0.2", "< 1e-16", "categories", "compares with version 1"],
+                    "data": ["at each window that is a hit", "Broken", "unseen"],
+                    "accuracy": ["at its evaluation 0.9", "no label yet 0.0 %", "200 labels"],
+                    "guess": ["estimated accuracy", "people are told"],
+                    "slow": ["p50 ", "; each within ", "p90 over 1 ms"],
+                    "silence": ["no rows for 30 m", "looks next   in 29 m"],
+                    "weekly": ["0 3 * * 1 Europe/Berlin", "looks next   in "]}.items():
+                shown = world.orch("monitor", "show", "quick", monitor).stdout
+                for word in words:
+                    self.assertIn(word, shown)
+            shown = world.orch("monitor", "show", "quick", "all").stdout
+            self.assertLess(shown.index("\nx  "), shown.index("\ncity  "), "three times as important")
+            self.assertNotIn("compares with", world.orch("monitor", "show", "quick", "weekly").stdout)
+            self.assertIn("accuracy  performance", world.orch("pipelines", "quick").stdout)
 
 
 if __name__ == "__main__":
