@@ -358,6 +358,8 @@ Everything is left running. In {self.folder}:
   orch status                       what is live, what waits for whom
   orch proposals                    then: orch show 3, orch logs 3
   orch rollback housing --dry-run   what it would do
+  {self.base}/                      pages for a browser; this token signs you in:
+  {self.api.token}
   curl {self.base}/healthz   and /readyz, /metrics
   orch down                         stops it; then: kill {self.slack.pid}; rm -r {self.folder}
 """)

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "chat/outbox_private.h"
 
+#define PAGE_URL_MAX 2048
 #define CONCURRENCY 8
 #define POLL_MS 5000
 #define LEASE_MS 30000 /* how long a killed server delays what it held */
@@ -104,6 +105,25 @@ static json_t *column_json(const struct db_result *rows, int row, const char *na
   return text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
 }
 
+/* data.page_url: the proposal's page, else the pipeline's. Not in the database, because servers may have other names.
+ */
+static void add_page_url(const struct outbox *outbox, json_t *data) {
+  json_int_t proposal = json_integer_value(json_object_get(data, "proposal"));
+  const char *pipeline = json_string_value(json_object_get(data, "pipeline"));
+  struct strbuf url;
+  if (outbox->public_url == NULL || !json_is_object(data) || (proposal <= 0 && pipeline == NULL)) return;
+  strbuf_init(&url, PAGE_URL_MAX);
+  strbuf_puts(&url, outbox->public_url);
+  if (proposal > 0) {
+    strbuf_printf(&url, "/proposals/%" JSON_INTEGER_FORMAT, proposal);
+  } else {
+    strbuf_puts(&url, "/pipelines/");
+    strbuf_add_url(&url, pipeline);
+  }
+  if (!url.failed) json_object_set_new(data, "page_url", json_string(strbuf_text(&url)));
+  strbuf_fini(&url);
+}
+
 static void start_delivery(struct outbox *outbox, const struct db_result *rows, int row) {
   struct delivery *delivery = mem_alloc(sizeof *delivery);
   *delivery = (struct delivery){.magic = DELIVERY_MAGIC,
@@ -116,6 +136,7 @@ static void start_delivery(struct outbox *outbox, const struct db_result *rows, 
                                 .endpoint = column_json(rows, row, "endpoint"),
                                 .event = column_json(rows, row, "event"),
                                 .messages = column_json(rows, row, "messages")};
+  add_page_url(outbox, json_object_get(delivery->event, "data"));
   delivery->webhook = strcmp(db_get_text(rows, row, db_column(rows, "channel")), "webhook") == 0;
   if (outbox->deliveries != NULL) outbox->deliveries->prev = delivery;
   outbox->deliveries = delivery;
@@ -173,6 +194,7 @@ struct outbox *outbox_new(uv_loop_t *loop, const struct outbox_options *options)
                             .db = options->db,
                             .fetch = options->fetch,
                             .owner = mem_strdup(options->owner),
+                            .public_url = options->public_url != NULL ? mem_strdup(options->public_url) : NULL,
                             .concurrency = options->concurrency > 0 ? options->concurrency : CONCURRENCY,
                             .poll_ms = options->poll_ms > 0 ? options->poll_ms : POLL_MS,
                             .lease_ms = options->lease_ms > 0 ? options->lease_ms : LEASE_MS};
@@ -198,6 +220,7 @@ static void timer_closed(uv_handle_t *handle) {
   void *arg = outbox->closed_arg;
   slack_api_fini(&outbox->slack);
   mem_free(outbox->owner);
+  mem_free(outbox->public_url);
   mem_free(outbox);
   if (closed != NULL) closed(arg);
 }

@@ -17,8 +17,11 @@
 struct outbox;
 
 struct outbox_options {
-  struct db *db;        /* must outlive the outbox, as must fetch */
-  struct fetch *fetch;  /* with fetch_address_is_public as its policy */
+  struct db *db;       /* must outlive the outbox, as must fetch */
+  struct fetch *fetch; /* with fetch_address_is_public as its policy */
+  /* What browsers call this server, without a slash at the end: events then say where their page is. May be NULL;
+   * copied. */
+  const char *public_url;
   const char *owner;    /* who holds the leases, e.g. "host:pid"; copied */
   unsigned concurrency; /* deliveries at once; 0 = 8 */
   int64_t poll_ms;      /* 0 = 5 000, plus or minus a quarter */

@@ -20,7 +20,7 @@ struct outbox {
   struct db *db;
   struct fetch *fetch;
   struct slack_api slack;
-  char *owner;
+  char *owner, *public_url;
   unsigned concurrency;
   int64_t poll_ms, lease_ms;
 

@@ -150,10 +150,11 @@ static bool add_buttons(json_t *blocks, const json_t *data, struct err *err) {
   json_object_set_new(approve, "confirm", confirm_dialogue(data));
   json_object_set_new(reject, "value", json_string(value));
   json_t *elements = json_pack("[o, o]", approve, reject);
-  const char *review_url = text_of(data, "review_url");
-  if (is_web_url(review_url)) {
+  const char *url = text_of(data, "review_url");
+  if (url == NULL) url = text_of(data, "page_url");
+  if (is_web_url(url)) {
     json_t *review = button(SLACK_ACTION_REVIEW, "Review page", NULL);
-    json_object_set_new(review, "url", json_string(review_url));
+    json_object_set_new(review, "url", json_string(url));
     json_array_append_new(elements, review);
   }
   json_array_append_new(blocks,

@@ -5,8 +5,8 @@
  *
  * `event` is an outbox event {"type","timestamp","data":{"gate","kind","pipeline","proposal","version","champion",
  * "digest","nonce","state","gate_state","expires_at","approvals":[{"group","approvals","by"}],"decisions":[{"reviewer",
- * "verdict","comment","via","at"}],"closed_at","closed_by","reason","review_url","evidence":{…}}}; members that are
- * missing are left out of the message, never invented. */
+ * "verdict","comment","via","at"}],"closed_at","closed_by","reason","review_url" or "page_url","evidence":{…}}};
+ * members that are missing are left out of the message, never invented. */
 #ifndef ORCH_CHAT_SLACK_OUT_H
 #define ORCH_CHAT_SLACK_OUT_H
 

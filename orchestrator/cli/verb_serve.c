@@ -6,11 +6,32 @@
 #include "cli/verbs.h"
 #include "serve/serve.h"
 
+#define PUBLIC_HOST_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]_"
+
 static bool number_option(const struct cli *cli, const char *name, int64_t max, unsigned *ret, struct err *err) {
   int64_t value = 0;
   const char *text = cli_opt(cli, name);
   if (text && !cli_parse_int(text, name, 1, max, &value, err)) return false;
   *ret = (unsigned)value;
+  return true;
+}
+
+/* "https://orch.example.com": a scheme, a host, perhaps a port; nothing behind. A slash at the end is taken off. */
+static bool public_url(struct cli *cli, const char **ret_url, struct err *err) {
+  const char *text = NULL;
+  if (!cli_env(cli, "ORCH_PUBLIC_URL", &text, err)) return false;
+  if (!text || !text[0]) return true;
+  char *url = arena_strdup(&cli->arena, text);
+  size_t len = url ? strlen(url) : 0;
+  if (len > 0 && url[len - 1] == '/') url[--len] = 0;
+  const char *host = url && strncmp(url, "https://", 8) == 0  ? url + 8
+                     : url && strncmp(url, "http://", 7) == 0 ? url + 7
+                                                              : "";
+  if (host[0] == 0 || len > 255 || strspn(host, PUBLIC_HOST_CHARS) != strlen(host)) {
+    err_set(err, ERR_USAGE, "ORCH_PUBLIC_URL is '%.100s', expected https://HOST or http://HOST:PORT", text);
+    return err_hint(err, "it is what browsers call this server, without a path");
+  }
+  *ret_url = url;
   return true;
 }
 
@@ -23,7 +44,7 @@ static bool run(struct cli *cli, struct err *err) {
   if (!cli_log_options(cli, err) || !cli_rollout_base(cli, base, err)) return false;
   if (!cli_database_url(cli, &serve.database_url, err)) return false;
   if (!serve.listen && !cli_env(cli, "ORCH_LISTEN", &serve.listen, err)) return false;
-  if (!cli_env(cli, "ORCH_PUBLIC_URL", &serve.public_url, err)) return false;
+  if (!public_url(cli, &serve.public_url, err)) return false;
   if (!number_option(cli, "connections", 100, &serve.connections, err)) return false;
   if (!number_option(cli, "grace", 3600, &grace_s, err)) return false;
   serve.grace_ms = grace_s * 1000;
@@ -51,6 +72,9 @@ const struct cli_verb verb_serve = {
             "Without --listen, ORCH_LISTEN or 127.0.0.1:8077 is used. There is no TLS:\n"
             "put a proxy in front before listening on anything but loopback. The server\n"
             "starts without a database too; /readyz says 503 and why until it is there.\n"
+            "\n"
+            "ORCH_PUBLIC_URL (https://orch.example.com) is what browsers call this server:\n"
+            "messages then carry links to its pages.\n"
             "\n"
             "Log lines go to stderr, with --json as JSON objects.",
     .examples = "orch serve\n"

@@ -183,6 +183,8 @@ static void print(struct up *up) {
   } else {
     cli_printf("%s\n", already ? "already up" : "up");
     cli_printf("  server    %s\n", cli_safe(cli, server));
+    if (!unix_socket)
+      cli_printf("  pages     %s/  (orch token create NAME --scope read signs you in)\n", cli_safe(cli, server));
     cli_printf("  database  %s%s\n", cli_safe(cli, strbuf_text(&where)), up->private_cluster ? " (private)" : "");
     cli_printf("  logs      %s/.orch/log/\n", cli_safe(cli, up->home));
     cli_printf("'orch status' shows what goes on; 'orch down' stops it all\n");

@@ -27,8 +27,10 @@ static void *start(struct serve *serve) {
   ORCH_ASSERT(uv_timer_init(serve->loop, &flow->timer) == 0);
   flow->timer.data = flow;
   flow->fetch = fetch_new(serve->loop, &(struct fetch_options){.policy = fetch_address_is_public});
-  flow->outbox =
-      outbox_new(serve->loop, &(struct outbox_options){.db = serve->db, .fetch = flow->fetch, .owner = serve->owner});
+  flow->outbox = outbox_new(serve->loop, &(struct outbox_options){.db = serve->db,
+                                                                  .fetch = flow->fetch,
+                                                                  .owner = serve->owner,
+                                                                  .public_url = serve->options.public_url});
   flow->routes = chat_routes_new(serve->db, flow->fetch);
   serve->chat = flow->routes;
   return flow;

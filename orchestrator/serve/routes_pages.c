@@ -97,9 +97,7 @@ static bool same_text(const char *a, const char *b) {
 /* "https://HOST" or "http://HOST" with the host that the browser asked for, or the public URL's. */
 static bool is_own_origin(const struct http_request *req, const struct serve *serve, const char *origin) {
   const char *host = http_header(req, "Host"), *public_url = serve->options.public_url;
-  size_t len = strlen(origin);
-  if (public_url && strncasecmp(public_url, origin, len) == 0 && (public_url[len] == 0 || public_url[len] == '/'))
-    return len > 0;
+  if (public_url && strcasecmp(public_url, origin) == 0) return true;
   if (strncasecmp(origin, "https://", 8) == 0)
     origin += 8;
   else if (strncasecmp(origin, "http://", 7) == 0)

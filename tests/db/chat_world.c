@@ -270,7 +270,11 @@ void world_init(struct world *world) {
   world->fetch = fetch_new(&world->loop, &(struct fetch_options){.policy = fetch_address_is_public});
   world->db = db_new(&world->loop, &(struct db_options){.url = url, .name = "test_chat"});
   world->serve = (struct serve){.magic = SERVE_MAGIC, .chat = chat_routes_new(world->db, world->fetch)};
-  struct outbox_options options = {.db = world->db, .fetch = world->fetch, .owner = "test", .poll_ms = 200};
+  struct outbox_options options = {.db = world->db,
+                                   .fetch = world->fetch,
+                                   .owner = "test",
+                                   .public_url = "https://orch.example.com",
+                                   .poll_ms = 200};
   world->outbox = outbox_new(&world->loop, &options);
 }
 

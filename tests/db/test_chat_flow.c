@@ -97,7 +97,7 @@ static void people_and_systems_approve(void **state) {
   const json_t *message = last_message(shown);
   expect_line(message, "Approval needed: housing@");
   expect_line(message, "inventory drifts <!channel>"); /* as text; the stand-in refuses a real mention */
-  assert_int_equal(json_array_size(json_object_get(message, "buttons")), 2);
+  assert_int_equal(json_array_size(json_object_get(message, "buttons")), 3);
   json_decref(shown);
 
   /* The very same bytes twice are one decision. */
@@ -112,7 +112,7 @@ static void people_and_systems_approve(void **state) {
   shown = world_shown(&world);
   expect_line(last_message(shown), "dana approved");
   expect_line(last_message(shown), "accuracy"); /* the evidence stays */
-  assert_int_equal(json_array_size(json_object_get(last_message(shown), "buttons")), 2);
+  assert_int_equal(json_array_size(json_object_get(last_message(shown), "buttons")), 3);
   json_decref(shown);
 
   /* The same webhook-id again gets the same answer and does nothing. */
@@ -146,6 +146,9 @@ static void webhooks_are_signed_and_in_order(void **state) {
                      SIGN_OK);
     json_t *event = json_loads(hook->body, 0, NULL);
     assert_string_equal(text_of(event, "type"), types[i]);
+    const char *page = json_string_value(json_object_get(json_object_get(event, "data"), "page_url"));
+    assert_non_null(page);
+    assert_int_equal(strncmp(page, "https://orch.example.com/proposals/", 35), 0);
     assert_null(json_object_get(json_object_get(event, "data"), "nonce")); /* what buttons carry is not for webhooks */
     json_decref(event);
   }

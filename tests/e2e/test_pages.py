@@ -178,13 +178,20 @@ class PagesTest(unittest.TestCase):
             self.assertNotIn("href=\"javascript", text)
         self.world.orch("cancel", str(proposal))
 
-    def test_too_many_tries(self):
-        """Last in its own server: the address has to wait afterwards."""
-        with kit.World() as world:
+    def test_public_url_and_too_many_tries(self):
+        """In a server of its own: the address has to wait afterwards."""
+        with kit.World(env={"ORCH_PUBLIC_URL": "https://orch.example.com/"}) as world:
+            for bad in ("orch.example.com", "https://", "https://orch.example.com/orch", "javascript:alert(1)", "https://a b"):
+                done = world.orch("serve", env={"ORCH_PUBLIC_URL": bad}, check=False)
+                self.assertEqual(done.returncode, 2, bad)
+                self.assertIn("ORCH_PUBLIC_URL", done.stderr)
             world.serve()
             headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+            for origin, want in (("https://orch.example.com", 401), ("https://orch.example.com.evil.example", 403),
+                                 ("http://orch.example.com", 403)):
+                self.assertEqual(world.http("POST", "/login", "token=x", {**headers, "Origin": origin})[0], want, origin)
             seen = [world.http("POST", "/login", "token=orch_wrong", headers)[0] for _ in range(25)]
-            self.assertEqual(seen, [401] * 20 + [429] * 5)
+            self.assertEqual(seen, [401] * 19 + [429] * 6)
             status, text, got = world.http("POST", "/login", "token=" + world.token("t", "read"), headers)
             self.assertEqual(status, 429)
             self.assertIn("too many tries", text)

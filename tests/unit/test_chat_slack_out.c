@@ -226,6 +226,12 @@ static void buttons_carry_the_ticket(void **state) {
   assert_string_equal(json_string_value(json_object_get(find_button(body, SLACK_ACTION_REVIEW), "url")),
                       "https://orch.example.com/review/x");
   json_decref(body);
+  json_object_del(json_object_get(event, "data"), "review_url");
+  json_object_set_new(json_object_get(event, "data"), "page_url", json_string("https://orch.example.com/proposals/42"));
+  body = slack_out_gate_opened("C05MLOPS9K", event, &err);
+  assert_string_equal(json_string_value(json_object_get(find_button(body, SLACK_ACTION_REVIEW), "url")),
+                      "https://orch.example.com/proposals/42");
+  json_decref(body);
   json_object_del(json_object_get(event, "data"), "nonce");
   assert_null(slack_out_gate_opened("C05MLOPS9K", event, &err));
   assert_int_equal(err.code, ERR_INVALID);
