@@ -4,7 +4,7 @@
 Every number is the median of ROUNDS (5) rounds; where a peer or a floor exists both are measured in turn within the same
 round, because this kind of machine is noisy and only ratios within one run mean something.
 
-    tests/bench/run.py [--rounds N] [--only spawn,callback,rollback,memory,queue,drift] [--write]
+    tests/bench/run.py [--rounds N] [--only spawn,callback,rollback,memory,queue,drift,ingest] [--write]
 """
 import argparse
 import datetime
@@ -25,6 +25,7 @@ import bench_drift  # noqa: E402  pylint: disable=wrong-import-position
 import kit  # noqa: E402  pylint: disable=wrong-import-position
 
 SPAWN = os.path.join(BUILD, "tests/bench/bench_spawn")
+INGEST = os.path.join(BUILD, "tests/bench/bench_ingest")
 CALLBACK = os.path.join(BUILD, "tests/bench/bench_callback")
 rows = []  # (what, ours, beside, target, met)
 
@@ -176,6 +177,63 @@ def bench_memory(rounds):
     report("resident memory of `orch worker` after a story", f"{median(worker_mb):.1f} MB", "", "under 12 MB", median(worker_mb) < 12)
 
 
+# ---------------------------------------------------------------- rows over HTTP, durable
+
+WANT_LABELS = """insert into orch.monitor (pipeline_id, name, spec, kind, stream, window_rows)
+  select id, 'truth', '{"name": "truth", "kind": "performance", "metric": "accuracy"}', 'performance', 'labels', 1000000000
+  from orch.pipeline where name = 'quick'"""
+
+
+def cpu_s(pids):
+    ticks = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def bench_ingest(rounds, seconds=4, connections=8, batch=500):
+    """`orch serve` on the first core; PostgreSQL and the generator on the others. Every row counted was answered 202."""
+    cores = sorted(os.sched_getaffinity(0))
+    rest = cores[1:] or cores
+    with kit.World(pipelines=("quick",)) as w:
+        w.sql("alter system set max_wal_size = '8GB'")
+        w.sql("select pg_reload_conf()")
+        with open(os.path.join(w.pg_data, "postmaster.pid"), encoding="utf-8") as f:
+            os.sched_setaffinity(int(f.readline()), rest)  # its children inherit it
+        server = w.serve()
+        os.sched_setaffinity(server.pid, cores[:1])
+        token = w.token("feeder", "observe")
+
+        def measure(what, *more):
+            rates, load = [], []
+            for number in range(rounds + 1):  # the first warms up
+                before = cpu_s([server.pid])
+                out = json.loads(run(INGEST, str(w.port), token, "quick", str(connections), str(batch), str(seconds if number else 1), *more,
+                                     preexec_fn=lambda: os.sched_setaffinity(0, rest)))
+                used = (cpu_s([server.pid]) - before) / out["seconds"]
+                w.sql("truncate orch.observation_batch, orch.prediction")
+                if number:
+                    say(f"  {what}, round {number}: {out}, server {used:.0%} of its core")
+                    rates.append(out["rows_per_s"])
+                    load.append(used)
+            return median(rates), median(load)
+
+        rate, load = measure("rows")
+        report("rows of 20 columns over HTTP, durable, server on one core", f"{rate:,.0f} rows/s", f"server busy {load:.0%} of it",
+               "at least 60,000", rate >= 60000)
+        w.worker()
+        w.promote()
+        rate, load = measure("rows, with a window of every 200")
+        report("the same while a monitor closes a window of every 200", f"{rate:,.0f} rows/s", f"server busy {load:.0%}", "-", True)
+        w.sql("update orch.monitor set active = false")
+        w.sql(WANT_LABELS)
+        time.sleep(11)  # longer than a server keeps a plan
+        rate, load = measure("rows whose predictions are kept", "ids")
+        report("the same without it, predictions kept for labels", f"{rate:,.0f} rows/s", f"server busy {load:.0%}", "-", True)
+
+
 # ---------------------------------------------------------------- the queue beside its peers
 
 def bench_queue(rounds):
@@ -236,14 +294,14 @@ def write_table(rounds):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="spawn,callback,rollback,memory,queue,drift")
+    parser.add_argument("--only", default="spawn,callback,rollback,memory,queue,drift,ingest")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     say(f"{platform.node()}: {os.cpu_count()} cores, {args.rounds} rounds")
     for name in args.only.split(","):
         say(name)
         {"spawn": bench_spawn, "callback": bench_callback, "rollback": bench_rollback, "memory": bench_memory,
-         "queue": bench_queue, "drift": drift_report}[name](args.rounds)
+         "queue": bench_queue, "drift": drift_report, "ingest": bench_ingest}[name](args.rounds)
     if args.write:
         write_table(args.rounds)
     return 0
