@@ -71,7 +71,10 @@ DECLARE
 BEGIN
   SELECT * INTO STRICT s FROM orch.signal WHERE id = p_signal_id FOR UPDATE;
   -- From here on signals of other pipelines see this one, or this one sees them.
-  IF orch.signal_is_drift(s.kind) THEN PERFORM orch.cascade_lock(); END IF;
+  IF orch.signal_is_drift(s.kind) THEN
+    PERFORM orch.cascade_lock();
+    UPDATE orch.signal SET shares = orch.signal_shares(s) WHERE id = s.id;
+  END IF;
   IF s.tell THEN
     UPDATE orch.signal SET disposition = 'recorded', reconsider_at = NULL, held_reason = orch.signal_tell_words(s.kind)
       WHERE id = s.id;

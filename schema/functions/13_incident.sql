@@ -21,51 +21,48 @@ END $$;
 -- called alike everywhere); the data: what the pipeline names as its source (a query's server, a command's words, each
 -- with the name that the pipeline gives it), and the very bytes that its champion was trained on. A file's path is no
 -- source: it lies in the pipeline's own folder.
-CREATE OR REPLACE FUNCTION orch.signal_shares(s orch.signal) RETURNS TABLE (share text, value text) LANGUAGE plpgsql STABLE AS $$
-#variable_conflict use_column
+CREATE OR REPLACE FUNCTION orch.signal_shares(s orch.signal) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 DECLARE
   p      orch.pipeline;
   v_data jsonb := orch.current_spec(s.pipeline_id) -> 'data';
 BEGIN
   SELECT * INTO STRICT p FROM orch.pipeline WHERE id = s.pipeline_id;
-  RETURN QUERY SELECT 'owner', left(p.owner, 200);
-  RETURN QUERY SELECT DISTINCT 'data', left(d.said, 200) FROM (
-      SELECT CASE WHEN x ? 'sql' THEN (x ->> 'name') || ' (sql ' || coalesce(x #>> '{sql,url_env}', x ->> 'url_env', '?') || ')'
-                  WHEN jsonb_typeof(x -> 'command') = 'array' THEN (x ->> 'name') || ' (command '
-                    || (SELECT string_agg(w, ' ' ORDER BY o) FROM jsonb_array_elements_text(x -> 'command') WITH ORDINALITY t(w, o)) || ')'
-             END AS said
-      FROM jsonb_array_elements(CASE WHEN jsonb_typeof(v_data) = 'array' THEN v_data ELSE '[]' END) x
-      UNION ALL
-      SELECT 'the bytes ' || left(n.digest, 19) FROM orch.snapshot n JOIN orch.version v ON v.proposal_id = n.proposal_id
-      WHERE v.id = p.champion_id) d WHERE d.said <> '';
-  IF s.kind = 'drift' AND jsonb_typeof(s.detail -> 'columns') = 'array' THEN
-    RETURN QUERY SELECT DISTINCT 'column', left(c ->> 'name', 200) FROM jsonb_array_elements(s.detail -> 'columns') c
-      WHERE coalesce(c ->> 'name', '') <> '';
-  END IF;
+  RETURN ARRAY['owner:' || left(p.owner, 200)] || ARRAY(
+      SELECT DISTINCT 'data:' || left(d.said, 200) FROM (
+        SELECT CASE WHEN x ? 'sql' THEN (x ->> 'name') || ' (sql ' || coalesce(x #>> '{sql,url_env}', x ->> 'url_env', '?') || ')'
+                    WHEN jsonb_typeof(x -> 'command') = 'array' THEN (x ->> 'name') || ' (command '
+                      || (SELECT string_agg(w, ' ' ORDER BY o) FROM jsonb_array_elements_text(x -> 'command') WITH ORDINALITY t(w, o)) || ')'
+               END AS said
+        FROM jsonb_array_elements(CASE WHEN jsonb_typeof(v_data) = 'array' THEN v_data ELSE '[]' END) x
+        UNION ALL
+        SELECT 'the bytes ' || left(n.digest, 19) FROM orch.snapshot n JOIN orch.version v ON v.proposal_id = n.proposal_id
+        WHERE v.id = p.champion_id) d WHERE d.said <> '')
+    || CASE WHEN s.kind = 'drift' AND jsonb_typeof(s.detail -> 'columns') = 'array' THEN ARRAY(
+      SELECT DISTINCT 'column:' || left(c ->> 'name', 200) FROM (SELECT * FROM jsonb_array_elements(s.detail -> 'columns') LIMIT 100) t(c)
+      WHERE coalesce(c ->> 'name', '') <> '') ELSE '{}' END;
+END $$;
+
+-- What of it the rule looks at.
+CREATE OR REPLACE FUNCTION orch.cascade_shares(s orch.signal, p_rule jsonb) RETURNS text[] LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN ARRAY(SELECT x FROM unnest(s.shares) x WHERE p_rule -> 'share' ? split_part(x, ':', 1));
 END $$;
 
 -- The largest group that this signal makes with those of other pipelines which began within the window and still fire,
--- if it is large enough for the rule. What a person has released does not count again. At most the 1,000 youngest
--- signals are looked at.
+-- if it is large enough for the rule: what they share, and their ids. What a person has released does not count again.
 CREATE OR REPLACE FUNCTION orch.cascade_group(s orch.signal, p_rule jsonb)
-RETURNS TABLE (share text, value text, signals bigint[]) LANGUAGE plpgsql STABLE AS $$
-#variable_conflict use_column
-DECLARE v_within CONSTANT interval := orch.ms_interval((p_rule ->> 'within_ms')::bigint);
+RETURNS TABLE (shared text, signals bigint[]) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_mine CONSTANT text[] := orch.cascade_shares(s, p_rule);
+  v_from CONSTANT timestamptz := s.first_at - orch.ms_interval((p_rule ->> 'within_ms')::bigint);
+  v_to   CONSTANT timestamptz := s.first_at + orch.ms_interval((p_rule ->> 'within_ms')::bigint);
 BEGIN
   RETURN QUERY
-  WITH mine AS MATERIALIZED (
-    SELECT x.share, x.value FROM orch.signal_shares(s) x WHERE p_rule -> 'share' ? x.share
-  ), near AS MATERIALIZED (
-    SELECT o FROM orch.signal o
-    WHERE o.status = 'firing' AND o.first_at BETWEEN s.first_at - v_within AND s.first_at + v_within
-      AND o.pipeline_id <> s.pipeline_id AND orch.signal_is_drift(o.kind) AND NOT orch.incident_has_released(o.id)
-    ORDER BY o.first_at DESC LIMIT 1000
-  )
-  SELECT x.share, x.value, array_agg(DISTINCT (n.o).id)
-  FROM near n, LATERAL orch.signal_shares(n.o) x JOIN mine USING (share, value)
-  GROUP BY x.share, x.value
-  HAVING count(DISTINCT (n.o).pipeline_id) + 1 >= (p_rule ->> 'pipelines')::int
-  ORDER BY count(DISTINCT (n.o).pipeline_id) DESC, array_position(ARRAY['data', 'column', 'owner'], x.share), x.value LIMIT 1;
+  SELECT x, array_agg(DISTINCT o.id) FROM orch.signal o, unnest(o.shares) x
+  WHERE o.status = 'firing' AND o.first_at BETWEEN v_from AND v_to AND o.shares && v_mine AND x = ANY (v_mine)
+    AND o.pipeline_id <> s.pipeline_id AND orch.signal_is_drift(o.kind) AND NOT orch.incident_has_released(o.id)
+  GROUP BY x HAVING count(DISTINCT o.pipeline_id) + 1 >= (p_rule ->> 'pipelines')::int
+  ORDER BY count(DISTINCT o.pipeline_id) DESC, array_position(ARRAY['data', 'column', 'owner'], split_part(x, ':', 1)), x LIMIT 1;
 END $$;
 
 -- Whether a person let this signal go its way.
@@ -100,12 +97,13 @@ BEGIN
   -- What waits goes on waiting when the rule is turned off or changed: only a person ends that.
   SELECT x.* INTO i FROM orch.incident x WHERE x.id = s.incident_id AND x.state = 'open';
   IF NOT FOUND AND v_rule IS NOT NULL THEN
-    SELECT x.* INTO i FROM orch.incident x JOIN orch.signal_shares(s) m ON m.share = x.share AND m.value = x.value
-      WHERE x.state = 'open' AND v_rule -> 'share' ? x.share ORDER BY x.id LIMIT 1;
+    SELECT x.* INTO i FROM orch.incident x WHERE x.state = 'open' AND x.share || ':' || x.value = ANY (orch.cascade_shares(s, v_rule))
+      ORDER BY x.id LIMIT 1;
     IF NOT FOUND AND p_would_propose THEN
       SELECT * INTO g FROM orch.cascade_group(s, v_rule);
       IF FOUND THEN
-        INSERT INTO orch.incident (share, value, state, rule, opened_at) VALUES (g.share, g.value, 'open', v_rule, v_now)
+        INSERT INTO orch.incident (share, value, state, rule, opened_at)
+          VALUES (split_part(g.shared, ':', 1), substr(g.shared, strpos(g.shared, ':') + 1), 'open', v_rule, v_now)
           RETURNING * INTO i;
         INSERT INTO orch.incident_member (incident_id, pipeline_id, signal_id, proposal_id, joined_at)
           SELECT i.id, o.pipeline_id, o.id, o.proposal_id, v_now FROM orch.signal o WHERE o.id = ANY (g.signals) ORDER BY o.id;

@@ -118,6 +118,7 @@ ALTER TABLE orch.signal
   ADD CHECK (kind IN ('drift', 'prediction_drift', 'performance', 'estimate', 'latency', 'volume', 'schedule', 'data_fault',
     'alert', 'manual', 'external')),
   ADD COLUMN tell boolean NOT NULL DEFAULT false, -- people are told; it asks for no retraining
+  ADD COLUMN shares text[],                       -- what other pipelines may have too, as owner:NAME, data:…, column:NAME
   ADD COLUMN incident_id bigint;                  -- the one that it waits in, or has waited in last
 UPDATE orch.signal SET tell = true WHERE kind = 'data_fault';
 
