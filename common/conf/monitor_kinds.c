@@ -111,7 +111,7 @@ static void read_row_bounds(struct pipeline_reader *r, const struct yaml_node *i
 }
 
 static void read_quality(struct pipeline_reader *r, const struct yaml_node *item, json_t *monitor) {
-  bool constant = true, sorted = false;
+  bool constant = true, sorted = true;
   read_columns(r, item, monitor);
   read_share(r, item, "null_jump", 0.1, monitor);
   read_share(r, item, "type_share", 0.05, monitor);
@@ -123,6 +123,11 @@ static void read_quality(struct pipeline_reader *r, const struct yaml_node *item
   json_object_set_new(monitor, "constant", json_boolean(constant));
   json_object_set_new(monitor, "sorted", json_boolean(sorted));
   read_row_bounds(r, item, monitor);
+  const struct yaml_node *duplicates = yaml_tree_get(item, "duplicates");
+  if (json_is_number(json_object_get(monitor, "duplicates")) && yaml_tree_get(item, "columns") != NULL) {
+    problems_add(r->problems, duplicates->key_line, duplicates->key_column,
+                 "'duplicates' compares whole rows with the profile's, expected no 'columns' beside it");
+  }
 }
 
 static void read_performance(struct pipeline_reader *r, const struct yaml_node *item, json_t *monitor) {
