@@ -139,6 +139,9 @@ void db_last_error(const struct db *db, struct err *ret);
  * anything else ERR_DB. */
 enum err_code db_err_from_sqlstate(const char *sqlstate);
 
+/* The URL as a keyword string with libpq's `options` ("-c default_transaction_read_only=on …") set instead of its own.
+ * ERR_INVALID for a URL that libpq cannot read. Holds the password if the URL does. */
+ORCH_MUST_CHECK bool db_url_with_options(const char *url, const char *options, struct strbuf *out, struct err *err);
 /* The host, port and database of a URL without user and password, for messages. */
 void db_describe_url(const char *url, struct strbuf *out);
 

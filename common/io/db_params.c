@@ -94,6 +94,25 @@ static const char *option_value(const PQconninfoOption *options, const char *key
   return NULL;
 }
 
+static void add_keyword(struct strbuf *out, const char *keyword, const char *value) {
+  strbuf_printf(out, "%s%s='", out->len ? " " : "", keyword);
+  for (const char *c = value; *c; c++) {
+    if (*c == '\'' || *c == '\\') strbuf_putc(out, '\\');
+    strbuf_putc(out, *c);
+  }
+  strbuf_putc(out, '\'');
+}
+
+bool db_url_with_options(const char *url, const char *options, struct strbuf *out, struct err *err) {
+  PQconninfoOption *all = PQconninfoParse(url, NULL); /* libpq's own words may quote the password */
+  if (!all) return err_set(err, ERR_INVALID, "the database URL cannot be read");
+  for (const PQconninfoOption *o = all; o->keyword; o++)
+    if (o->val && *o->val && strcmp(o->keyword, "options") != 0) add_keyword(out, o->keyword, o->val);
+  add_keyword(out, "options", options);
+  PQconninfoFree(all);
+  return true;
+}
+
 void db_describe_url(const char *url, struct strbuf *out) {
   PQconninfoOption *options = PQconninfoParse(url, NULL);
   if (!options) {

@@ -18,6 +18,7 @@ extern const struct flow *const flows[]; /* ends with NULL */
 
 extern const struct flow flow_duties;
 extern const struct flow flow_windows;
+extern const struct flow flow_probes;
 extern const struct flow flow_chat;
 extern const struct flow flow_deploy;
 

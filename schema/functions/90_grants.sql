@@ -25,7 +25,7 @@ BEGIN
       'incident_dismiss', 'observations_append_many', 'labels_append', 'observe_plan']),
     ('orch_server', ARRAY['callback_sources', 'replay_seen', 'signal_receive_once', 'signals_reconsider', 'clock_fire', 'gates_expire', 'deployment_claim',
       'outbox_claim', 'outbox_done', 'outbox_retry', 'chat_message_record', 'windows_claim', 'profiles_read', 'observations_read',
-      'windows_close', 'housekeeping', 'session_create', 'session_check', 'session_end', 'jobs_recover', 'jobs_promote_due', 'workers_forget']),
+      'windows_close', 'probe_claim', 'probe_report', 'housekeeping', 'session_create', 'session_check', 'session_end', 'jobs_recover', 'jobs_promote_due', 'workers_forget']),
     ('orch_worker', ARRAY['worker_register', 'worker_heartbeat', 'worker_resume', 'worker_stop', 'job_claim',
       'job_exchange', 'job_finish', 'job_progress', 'job_release'])
     ) AS t(roles, names) LOOP

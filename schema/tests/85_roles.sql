@@ -24,7 +24,7 @@ SELECT is(ARRAY(SELECT unnest(test.may_call('t_operator')) EXCEPT SELECT unnest(
 SELECT is(ARRAY(SELECT unnest(test.may_call('t_reader')) EXCEPT SELECT unnest(test.may_call('t_operator'))), '{}', 'and reads everything');
 SELECT is(ARRAY(SELECT unnest(test.may_call('t_server')) EXCEPT SELECT unnest(test.may_call('t_operator')) ORDER BY 1), ARRAY['callback_sources',
   'chat_message_record', 'clock_fire', 'deployment_claim', 'gates_expire', 'housekeeping', 'jobs_promote_due', 'jobs_recover',
-  'observations_read', 'outbox_claim', 'outbox_done', 'outbox_retry', 'profiles_read', 'replay_seen', 'session_check', 'session_create', 'session_end', 'signal_receive_once', 'signals_reconsider', 'windows_claim', 'windows_close', 'workers_forget'],
+  'observations_read', 'outbox_claim', 'outbox_done', 'outbox_retry', 'probe_claim', 'probe_report', 'profiles_read', 'replay_seen', 'session_check', 'session_create', 'session_end', 'signal_receive_once', 'signals_reconsider', 'windows_claim', 'windows_close', 'workers_forget'],
   'a server has its duties besides');
 SELECT is(ARRAY(SELECT unnest(test.may_call('t_server')) INTERSECT SELECT unnest(test.may_call('t_worker'))), '{}', 'a server runs no jobs');
 SELECT is(test.may_call('t_nobody'), NULL, 'a login without a role calls nothing');

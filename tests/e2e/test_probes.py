@@ -1,0 +1,114 @@
+"""Monitors that ask a real Prometheus and a real PostgreSQL warehouse: what they see, what they may not do, what they say."""
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+import unittest
+
+import kit
+
+MONITORS = """\
+monitors:
+  - {name: auc, kind: prometheus, query: "min by (model) (model_auc)", below: 0.7, every: 5s}
+  - {name: late, kind: sql, url_env: WAREHOUSE_URL, query: "select region, late_share from deliveries;", above: 0.1, every: 5s, then: tell}
+  - {name: writes, kind: sql, url_env: WAREHOUSE_URL, query: "select set_config('default_transaction_read_only', 'off', false), touch()", above: 0, every: 5s}
+  - {name: slow, kind: sql, url_env: WAREHOUSE_URL, query: "select pg_sleep(30)::text, 1", above: 0, every: 5s, timeout: 1s}
+  - {name: several, kind: sql, url_env: WAREHOUSE_URL, query: "select 1) as a; delete from deliveries; --", above: 0, every: 5s}
+  - {name: words, kind: sql, url_env: WAREHOUSE_URL, query: "select 'many'", above: 0, every: 5s}
+  - {name: elsewhere, kind: sql, url_env: OTHER_URL, query: "select 1", above: 0, every: 5s}
+"""
+
+
+class Metric(http.server.BaseHTTPRequestHandler):
+    value = 0.9
+
+    def do_GET(self):  # noqa: N802
+        body = f'# TYPE model_auc gauge\nmodel_auc{{model="churn"}} {Metric.value}\n'.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class ProbesTest(unittest.TestCase):
+    def prometheus(self, folder, model, port):
+        path = os.path.join(folder, "prometheus.yml")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("global: {scrape_interval: 200ms, evaluation_interval: 200ms}\n"
+                    f'scrape_configs: [{{job_name: model, static_configs: [{{targets: ["127.0.0.1:{model}"]}}]}}]\n')
+        with open(os.path.join(folder, "log"), "ab") as log:
+            process = subprocess.Popen(["prometheus", f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}",
+                                        f"--storage.tsdb.path={folder}/tsdb"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+
+    def latest(self, w, name):
+        rows = w.sql(f"select coalesce(latest ->> 'verdict', '?') || ': ' || coalesce(latest ->> 'summary', '') from orch.monitor where name = '{name}'")
+        return rows[0] if rows else ""
+
+    def wait_latest(self, w, name, words):
+        return kit.wait_for(f"monitor {name} to say {words!r} (it says {self.latest(w, name)!r})",
+                            lambda: words in self.latest(w, name) and self.latest(w, name), 30)
+
+    def test_prometheus_and_warehouse(self):
+        self.assertTrue(shutil.which("prometheus"), "prometheus is not installed (run scripts/setup)")
+        model = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metric)
+        threading.Thread(target=model.serve_forever, daemon=True).start()
+        self.addCleanup(model.server_close)
+        self.addCleanup(model.shutdown)
+        port = kit.free_port()
+        config = {**kit.CONFIG, "prometheus": {"url": f"http://127.0.0.1:{port}/"}, "warehouses": ["WAREHOUSE_URL", "OTHER_URL"]}
+        with kit.World(config=config) as w:
+            folder = os.path.join(w.dir, "prometheus")
+            os.mkdir(folder)
+            self.prometheus(folder, model.server_address[1], port)
+            w.sql("create database warehouse", database="postgres")
+            w.sql("create table deliveries (region text, late_share float8); insert into deliveries values ('north', 0.05), "
+                  "('south', 0.3), ('west', null); create function touch() returns int language plpgsql as "
+                  "'begin insert into deliveries values (''hacked'', 1); return 1; end'", database="warehouse")
+            path = os.path.join(w.dir, "pipelines", "quick", "pipeline.yaml")
+            text = kit.read(path)
+            start, end = text.index("monitors:"), text.index("retrain:")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text[:start] + MONITORS + text[end:])
+            w.orch("apply", "pipelines/quick")
+            w.sql("update orch.monitor set every_ms = 1000 where runner = 'probe'")
+            with open(os.path.join(w.dir, "orch.yaml"), "w", encoding="utf-8") as f:
+                json.dump({**config, "warehouses": ["WAREHOUSE_URL"]}, f)
+            w.orch("apply", "orch.yaml")
+            secret = "s3cret-of-the-warehouse"
+            serve = w.serve(env={"WAREHOUSE_URL": w.url("warehouse") + f"&password={secret}", "OTHER_URL": w.url("orch")})
+
+            self.wait_latest(w, "auc", "ok: 0.9 is not below 0.7")
+            self.assertTrue(self.wait_latest(w, "late", "south: 0.3 is above 0.1 since").startswith("alarm: "))
+            self.assertEqual(w.sql("select disposition || ' ' || kind from orch.signal where source = 'monitor:late'"), ["recorded alert"])
+            self.assertEqual(w.sql("select count(*) from orch.proposal"), ["0"], "what is to be told retrains nothing")
+            Metric.value = 0.5
+            self.wait_latest(w, "auc", 'alarm: model="churn": 0.5 is below 0.7')
+            self.assertEqual(w.sql("select disposition || ' ' || kind from orch.signal where source = 'monitor:auc'"), ["proposed alert"])
+            Metric.value = 0.9
+            kit.wait_for("the alarm to be over", lambda: w.sql("select 1 from orch.signal where source = 'monitor:auc' and status = 'resolved'"))
+
+            # What a query may not do, and what is said then.
+            self.assertIn("read-only", self.wait_latest(w, "writes", "insufficient: could not ask"))
+            self.assertIn("statement timeout", self.wait_latest(w, "slow", "insufficient: could not ask"))
+            self.assertIn("syntax error", self.wait_latest(w, "several", "insufficient: could not ask"))
+            self.assertIn('"many"; a number is needed', self.wait_latest(w, "words", "insufficient: could not ask"))
+            self.assertIn("orch.yaml does not list OTHER_URL", self.wait_latest(w, "elsewhere", "insufficient: could not ask"))
+            self.assertEqual(w.sql("select count(*) from deliveries", database="warehouse"), ["3"], "nothing was written")
+            kit.wait_for("people to be told", lambda: w.sql("select 1 from orch.signal where fingerprint = 'elsewhere/unreachable'"), 30)
+            self.assertEqual(w.sql("select distinct disposition from orch.signal where fingerprint like '%/unreachable'"), ["recorded"])
+            self.assertNotIn(secret, kit.read(serve.log))
+            self.assertEqual(w.sql(f"select count(*) from orch.monitor where latest::text like '%{secret}%'"), ["0"])
+            serve.terminate()
+            self.assertEqual(serve.wait(30), 0, "it stops in order while probes are under way")
+
+
+if __name__ == "__main__":
+    unittest.main()
