@@ -84,19 +84,44 @@ void digest_hex(const uint8_t *bytes, size_t len, char *out) {
   out[2 * len] = 0;
 }
 
-static int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
+/* One look-up a digit, since every bytea of the database comes through here: 0 to 15, and 16 for what is no digit. */
+static const uint8_t hex_values[256] = {[0 ... '0' - 1] = 16,
+                                        ['0'] = 0,
+                                        ['1'] = 1,
+                                        ['2'] = 2,
+                                        ['3'] = 3,
+                                        ['4'] = 4,
+                                        ['5'] = 5,
+                                        ['6'] = 6,
+                                        ['7'] = 7,
+                                        ['8'] = 8,
+                                        ['9'] = 9,
+                                        ['9' + 1 ... 'A' - 1] = 16,
+                                        ['A'] = 10,
+                                        ['B'] = 11,
+                                        ['C'] = 12,
+                                        ['D'] = 13,
+                                        ['E'] = 14,
+                                        ['F'] = 15,
+                                        ['F' + 1 ... 'a' - 1] = 16,
+                                        ['a'] = 10,
+                                        ['b'] = 11,
+                                        ['c'] = 12,
+                                        ['d'] = 13,
+                                        ['e'] = 14,
+                                        ['f'] = 15,
+                                        ['f' + 1 ... 255] = 16};
 
 bool digest_unhex(const char *text, size_t text_len, uint8_t *out, size_t out_size, size_t *ret_len) {
   if (text_len % 2 || text_len / 2 > out_size) return false;
-  for (size_t i = 0; i < text_len; i++)
-    if (hex_value(text[i]) < 0) return false;
-  for (size_t i = 0; i < text_len / 2; i++)
-    out[i] = (uint8_t)(hex_value(text[2 * i]) * 16 + hex_value(text[2 * i + 1]));
+  const uint8_t *digits = (const uint8_t *)text;
+  unsigned seen = 0;
+  for (size_t i = 0; i < text_len / 2; i++) {
+    unsigned high = hex_values[digits[2 * i]], low = hex_values[digits[2 * i + 1]];
+    seen |= high | low;
+    out[i] = (uint8_t)(high << 4 | low);
+  }
+  if (seen & 16) return false;
   *ret_len = text_len / 2;
   return true;
 }

@@ -1,8 +1,11 @@
 #include "cli/cli_files.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "conf/pipeline.h"
 #include "conf/server.h"
@@ -80,4 +83,22 @@ void cli_file_complain(struct cli_file *file) {
   problems_print(&file->problems, &lines);
   fputs(strbuf_text(&lines), stderr);
   strbuf_fini(&lines);
+}
+
+bool cli_profile_csv(const char *path, const char *what, struct profile **ret, struct err *err) {
+  static char chunk[1 << 16];
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return err_errno(err, errno, "%s %s", what, path);
+  struct profile_csv *csv = profile_csv_new();
+  ssize_t got;
+  bool fine = true;
+  while (fine && (got = read(fd, chunk, sizeof chunk)) != 0) {
+    fine = got > 0 ? profile_csv_feed(csv, chunk, (size_t)got, err) : err_errno(err, errno, "cannot be read");
+  }
+  struct profile *profile = fine ? profile_csv_finish(csv, err) : NULL;
+  profile_csv_free(csv);
+  close(fd);
+  if (profile == NULL) return err_prefix(err, "%s %s", what, path);
+  *ret = profile;
+  return true;
 }

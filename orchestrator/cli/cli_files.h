@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "conf/problems.h"
+#include "stats/profile.h"
 
 struct cli_file {
   const char *path;   /* of the YAML file, as people would name it; in cli's arena */
@@ -24,6 +25,9 @@ void cli_file_fini(struct cli_file *file);
 /* --config, ORCH_CONFIG or ./orch.yaml, parsed. False with ERR_NOT_FOUND only when it was named; when it was not and
  * there is none, `ret->path` is NULL. */
 bool cli_file_server(struct cli *cli, struct cli_file *ret, struct err *err) ORCH_MUST_CHECK;
+
+/* The profile that a training step would write from these rows (CSV with a header). Errors are prefixed with `what`. */
+bool cli_profile_csv(const char *path, const char *what, struct profile **ret, struct err *err) ORCH_MUST_CHECK;
 
 /* Prints the problems to stderr, one a line. */
 void cli_file_complain(struct cli_file *file);

@@ -22,6 +22,8 @@ const json_t *cli_monitor_newest(const json_t *windows);
 
 /* orch monitor show PIPELINE MONITOR */
 bool monitor_show(struct cli *cli, struct err *err) ORCH_MUST_CHECK;
+/* orch monitor backtest [PIPELINE] --data FILE */
+bool monitor_backtest(struct cli *cli, struct err *err) ORCH_MUST_CHECK;
 /* orch signals PIPELINE --watch */
 bool signals_watch(struct cli *cli, struct err *err) ORCH_MUST_CHECK;
 

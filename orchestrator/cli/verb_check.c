@@ -1,8 +1,4 @@
 /* orch check FILE… */
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "cli/check_alarms.h"
 #include "cli/cli_files.h"
 #include "cli/verbs.h"
@@ -40,31 +36,12 @@ static void say_fine(struct cli *cli, const struct cli_file *file, const struct 
   json_decref(alarms);
 }
 
-/* The profile that a training step would write, to count its rows and columns. */
-static bool read_profile(const char *path, struct profile **ret, struct err *err) {
-  static char chunk[1 << 16];
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return err_errno(err, errno, "--profile %s", path);
-  struct profile_csv *csv = profile_csv_new();
-  ssize_t got;
-  bool fine = true;
-  while (fine && (got = read(fd, chunk, sizeof chunk)) != 0) {
-    fine = got > 0 ? profile_csv_feed(csv, chunk, (size_t)got, err) : err_errno(err, errno, "cannot be read");
-  }
-  struct profile *profile = fine ? profile_csv_finish(csv, err) : NULL;
-  profile_csv_free(csv);
-  close(fd);
-  if (profile == NULL) return err_prefix(err, "--profile %s", path);
-  *ret = profile;
-  return true;
-}
-
 static bool read_facts(struct cli *cli, struct check_facts *facts, struct profile **ret_profile, struct err *err) {
   const char *rows = cli_opt(cli, "rows-per-day"), *path = cli_opt(cli, "profile");
   if (rows != NULL && !cli_parse_int(rows, "--rows-per-day", 1, INT64_C(1000000000000), &facts->rows_per_day, err)) {
     return false;
   }
-  if (path != NULL && !read_profile(path, ret_profile, err)) return false;
+  if (path != NULL && !cli_profile_csv(path, "--profile", ret_profile, err)) return false;
   facts->profile = *ret_profile;
   return true;
 }

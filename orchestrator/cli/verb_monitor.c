@@ -1,4 +1,4 @@
-/* orch monitor list|show: what is watched, how far it is, and what it found last. */
+/* orch monitor list|show|backtest: what is watched, how far it is, what it found last, and what it would have found. */
 #include <string.h>
 
 #include "cli/cli_monitor.h"
@@ -51,8 +51,9 @@ static bool monitor_list(struct cli *cli, struct err *err) {
 static bool monitor_run(struct cli *cli, struct err *err) {
   if (strcmp(cli->argv[0], "list") == 0) return monitor_list(cli, err);
   if (strcmp(cli->argv[0], "show") == 0) return monitor_show(cli, err);
+  if (strcmp(cli->argv[0], "backtest") == 0) return monitor_backtest(cli, err);
   err_set(err, ERR_USAGE, "monitor: unknown word '%.60s'", cli->argv[0]);
-  return err_hint(err, "usage: orch monitor list [PIPELINE] | orch monitor show PIPELINE MONITOR");
+  return err_hint(err, "usage: orch monitor list [PIPELINE] | show PIPELINE MONITOR | backtest PIPELINE --data FILE");
 }
 
 static const struct cli_option options[] = {
@@ -60,6 +61,11 @@ static const struct cli_option options[] = {
     {"verdict", 0, "WORD", "list only those whose last window is ok, drift, fault, alarm …"},
     {"limit", 'n', "N", "at most so many rows, 1 to 500 (50)"},
     {"after", 0, "ID", "the page after this row, as the last line said"},
+    {"data", 'd', "FILE", "backtest: the rows of the past, .csv or NDJSON, gzip too; - is standard input"},
+    {"from", 0, "TIME", "backtest: only rows from this day or time on (their key `at`)"},
+    {"to", 0, "TIME", "backtest: only rows before this day or time"},
+    {"file", 'f', "YAML", "backtest: the monitors of this pipeline file instead of those in force"},
+    {"reference", 0, "CSV", "backtest: training rows to compare with instead of the live version's"},
     {0},
 };
 
@@ -67,14 +73,20 @@ const struct cli_verb verb_monitor = {
     .name = "monitor",
     .group = CLI_GROUP_PIPELINE,
     .summary = "Show what is watched, how far it is and what it found",
-    .usage = "monitor list [PIPELINE] | monitor show PIPELINE MONITOR",
+    .usage = "monitor list [PIPELINE] | monitor show PIPELINE MONITOR | monitor backtest PIPELINE --data FILE",
     .help = "A monitor is a rule of a pipeline file over what the live model sees: drift,\n"
             "prediction_drift, quality, performance, estimated_performance, latency, volume,\n"
             "prometheus, sql, schedule.\n"
             "\n"
             "'list' has one line a monitor with its last window: over all pipelines, or of\n"
             "one. 'show' has everything about one monitor: the rule, the version it compares\n"
-            "with, when it looks next, each column's numbers, the windows before.",
+            "with, when it looks next, each column's numbers, the windows before.\n"
+            "\n"
+            "'backtest' sends a history through the monitors as if it came in now, stores\n"
+            "nothing, and prints when each would have fired: a way to tune a rule before\n"
+            "trusting it. All rows are compared with the same reference, though a server\n"
+            "would have retrained in between. A column `label` is the truth of its row. With\n"
+            "--file and --reference it needs no database.",
     .examples = "orch monitor list\norch monitor list housing\norch monitor list --verdict fault\n"
                 "orch monitor show housing inputs\norch monitor show housing inputs --json",
     .options = options,

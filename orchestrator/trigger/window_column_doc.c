@@ -8,6 +8,13 @@
 #define BARS 12
 #define LABELS 10
 
+/* Shares for a picture: four digits are enough, and keep a result small. */
+static json_t *shares_of(const double *shares, size_t n) {
+  json_t *array = json_array();
+  for (size_t i = 0; i < n; i++) json_array_append_new(array, json_real(round(shares[i] * 1e4) / 1e4));
+  return array;
+}
+
 static json_t *bars(const struct profile_column *ref, const struct profile_column *now) {
   const double outer[] = {0.01, 0.99};
   double a[2], b[2], shares[2][BARS], edges[BARS + 1];
@@ -17,9 +24,10 @@ static json_t *bars(const struct profile_column *ref, const struct profile_colum
   if (!(low < high)) return json_null();
   sketch_bars(&ref->sketch, low, high, BARS, shares[0]);
   sketch_bars(&now->sketch, low, high, BARS, shares[1]);
-  for (int i = 0; i <= BARS; i++) edges[i] = low + (high - low) * i / BARS;
-  return json_pack("{so so so}", "edges", json_numbers(edges, BARS + 1), "ref", json_numbers(shares[0], BARS), "now",
-                   json_numbers(shares[1], BARS));
+  double unit = pow(10, floor(log10((high - low) / BARS)) - 2); /* three digits of a bar's width */
+  for (int i = 0; i <= BARS; i++) edges[i] = round((low + (high - low) * i / BARS) / unit) * unit;
+  return json_pack("{so so so}", "edges", json_numbers(edges, BARS + 1), "ref", shares_of(shares[0], BARS), "now",
+                   shares_of(shares[1], BARS));
 }
 
 static double share(uint64_t count, uint64_t of) {

@@ -473,7 +473,7 @@ bool turn_items(struct turn *turn, struct strbuf *out) {
   bool any = false;
   while (turn->next_item < turn->n_tasks && out->len < TURN_CLOSE_BYTES) {
     json_t *item = item_of(&turn->tasks[turn->next_item++]);
-    char *text = json_dumps(item, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    char *text = json_dumps(item, JSON_COMPACT | JSON_REAL_PRECISION(7));
     ORCH_ASSERT(text != NULL);
     strbuf_putc(out, any ? ',' : '[');
     strbuf_puts(out, text);

@@ -33,7 +33,7 @@ void profiles_shrink(struct profiles *profiles);
 
 /* ---- the turn ---- */
 
-#define TURN_MONITORS_MAX 64        /* claimed at once */
+#define TURN_MONITORS_MAX 192       /* claimed at once */
 #define TURN_WINDOWS_MAX 16         /* that follow each other, of one monitor */
 #define TURN_BYTES_MAX (192u << 20) /* of open windows */
 #define TURN_READ_BYTES (2 * 1024 * 1024)

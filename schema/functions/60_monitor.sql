@@ -17,17 +17,20 @@ END $$;
 -- When the next window of a monitor must be looked at; NULL: when something comes. Windows by rows: as soon as the rows
 -- are there. By time: when the stream's own time has passed the end and the lateness, or, while nothing comes, the clock;
 -- never before a row is there that the window, or a later one, could hold.
-CREATE OR REPLACE FUNCTION orch.monitor_due(m orch.monitor, s orch.observation_stream, p_now timestamptz) RETURNS timestamptz
-LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION orch.window_due(p_on boolean, p_rows bigint, p_next_row bigint, p_ms bigint, p_lateness_ms bigint, p_from timestamptz,
+  s orch.observation_stream, p_now timestamptz) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
 DECLARE v_end timestamptz;
 BEGIN
-  IF NOT m.active OR m.version_id IS NULL THEN RETURN NULL; END IF;
-  IF m.window_rows IS NOT NULL THEN
-    RETURN CASE WHEN s.next_row - m.next_row >= m.window_rows THEN p_now END;
-  END IF;
-  IF m.window_from IS NULL OR s.newest_at IS NULL OR s.newest_at < m.window_from THEN RETURN NULL; END IF;
-  v_end := m.window_from + orch.ms_interval(m.window_ms + m.lateness_ms);
+  IF NOT p_on THEN RETURN NULL; END IF;
+  IF p_rows IS NOT NULL THEN RETURN CASE WHEN s.next_row - p_next_row >= p_rows THEN p_now END; END IF;
+  IF p_from IS NULL OR s.newest_at IS NULL OR s.newest_at < p_from THEN RETURN NULL; END IF;
+  v_end := p_from + orch.ms_interval(p_ms + p_lateness_ms);
   RETURN CASE WHEN s.newest_at >= v_end THEN p_now ELSE greatest(v_end, s.last_at) + orch.monitor_quiet() END;
+END $$;
+CREATE OR REPLACE FUNCTION orch.monitor_due(m orch.monitor, s orch.observation_stream, p_now timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN orch.window_due(m.active AND m.version_id IS NOT NULL, m.window_rows, m.next_row, m.window_ms, m.lateness_ms, m.window_from, s, p_now);
 END $$;
 
 -- After an append, with the stream's row locked: marks the windows that have become due, and wakes a server for them.
@@ -38,15 +41,18 @@ DECLARE
   s     orch.observation_stream;
   m     orch.monitor;
   v_due timestamptz;
-  v_any boolean := false;
+  v_any boolean;
 BEGIN
   SELECT * INTO STRICT s FROM orch.observation_stream WHERE pipeline_id = p_pipeline_id AND stream = p_stream;
-  FOR m IN SELECT * FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND stream = p_stream AND runner = 'window'
-      AND active AND version_id IS NOT NULL AND (lease IS NOT NULL OR due_at IS NULL OR due_at > v_now)
-      AND (lease IS NOT NULL OR s.next_row - next_row >= window_rows
-           OR (window_ms IS NOT NULL AND (due_at IS NULL OR s.newest_at >= window_from + orch.ms_interval(window_ms + lateness_ms))))
-      ORDER BY id FOR NO KEY UPDATE LOOP
-    IF m.window_ms IS NOT NULL AND m.due_at IS NULL THEN
+  PERFORM FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND stream = p_stream AND runner = 'window' AND lease IS NOT NULL
+    ORDER BY id FOR NO KEY UPDATE;
+  UPDATE orch.monitor SET due_at = v_now WHERE pipeline_id = p_pipeline_id AND stream = p_stream AND runner = 'window' AND active
+    AND version_id IS NOT NULL AND due_at IS NULL AND s.next_row - next_row >= window_rows;
+  v_any := FOUND;
+  FOR m IN SELECT * FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND stream = p_stream AND runner = 'window' AND window_ms IS NOT NULL
+      AND active AND version_id IS NOT NULL AND (due_at IS NULL OR (due_at > v_now
+      AND s.newest_at >= window_from + orch.ms_interval(window_ms + lateness_ms))) ORDER BY id FOR NO KEY UPDATE LOOP
+    IF m.due_at IS NULL THEN
       -- The window of the oldest row that has come since; one that was closed already does not open again.
       SELECT greatest(m.window_from, orch.window_floor(min(b.min_at), m.window_ms)) INTO m.window_from FROM orch.observation_batch b
         WHERE b.pipeline_id = p_pipeline_id AND b.stream = p_stream AND b.first_row >= m.next_row;
@@ -88,11 +94,17 @@ DECLARE
   v_now   timestamptz := orch.clock();
   v_first timestamptz;
   v_until timestamptz;
-  m       orch.monitor;
+  m       record;
   s       orch.observation_stream;
-  v       orch.version;
+  v       record;
+  -- What becomes of each that was looked at; written at once in the end.
+  v_ids    bigint[];
+  v_leases bigint[];
+  v_dues   timestamptz[];
+  v_froms  timestamptz[];
 BEGIN
-  FOR m IN SELECT x.* FROM orch.monitor x WHERE x.runner = 'window' AND x.active AND x.due_at <= v_now
+  FOR m IN SELECT x.id, x.pipeline_id, x.stream, x.kind, x.spec, x.state, x.version_id, x.number, x.active, x.next_row, x.start_row, x.window_rows,
+        x.window_ms, x.lateness_ms, x.window_from, x.warm_row, x.warm_at, x.due_at FROM orch.monitor x WHERE x.runner = 'window' AND x.active AND x.due_at <= v_now
       AND (x.lease_until IS NULL OR x.lease_until <= v_now)
       ORDER BY x.due_at, x.pipeline_id, x.id LIMIT p_monitors FOR NO KEY UPDATE SKIP LOCKED LOOP
     SELECT * INTO STRICT s FROM orch.observation_stream o WHERE o.pipeline_id = m.pipeline_id AND o.stream = m.stream;
@@ -107,7 +119,10 @@ BEGIN
       SELECT min(b.min_at) INTO v_first FROM orch.observation_batch b
         WHERE b.pipeline_id = m.pipeline_id AND b.stream = m.stream AND b.max_at >= m.window_from AND b.first_row + b.n_rows > m.start_row;
       IF v_first IS NULL THEN -- the stream's time passed by rows that are not this monitor's
-        UPDATE orch.monitor x SET due_at = NULL WHERE x.id = m.id;
+        v_ids := v_ids || m.id;
+        v_froms := v_froms || m.window_from;
+        v_leases := v_leases || NULL::bigint;
+        v_dues := v_dues || NULL::timestamptz;
         CONTINUE;
       END IF;
       m.window_from := greatest(m.window_from, orch.window_floor(v_first, m.window_ms));
@@ -118,15 +133,20 @@ BEGIN
       from_us := (extract(epoch FROM m.window_from) * 1000000)::bigint;
       until_row := s.next_row;
     END IF;
+    v_ids := v_ids || m.id;
+    v_froms := v_froms || m.window_from;
     IF coalesce(windows, 0) < 1 THEN -- marked too early, as by a stream that began to move again
-      UPDATE orch.monitor x SET due_at = orch.monitor_due(m, s, v_now), window_from = m.window_from WHERE x.id = m.id;
+      v_leases := v_leases || NULL::bigint;
+      v_dues := v_dues || orch.window_due(true, m.window_rows, m.next_row, m.window_ms, m.lateness_ms, m.window_from, s, v_now);
       CONTINUE;
     END IF;
     lease := nextval('orch.monitor_lease');
-    UPDATE orch.monitor x SET lease = windows_claim.lease, lease_owner = p_owner, lease_until = v_now + orch.ms_interval(p_lease_ms),
-      window_from = m.window_from WHERE x.id = m.id;
-    SELECT * INTO STRICT v FROM orch.version w WHERE w.id = m.version_id;
-    keys := (SELECT r.spec -> 'observations' FROM orch.pipeline p JOIN orch.revision r ON r.id = p.revision_id WHERE p.id = m.pipeline_id);
+    v_leases := v_leases || lease;
+    v_dues := v_dues || m.due_at;
+    SELECT w.id, w.number, w.metrics INTO STRICT v FROM orch.version w WHERE w.id = m.version_id;
+    IF pipeline_id IS DISTINCT FROM m.pipeline_id THEN
+      keys := (SELECT r.spec -> 'observations' FROM orch.pipeline p JOIN orch.revision r ON r.id = p.revision_id WHERE p.id = m.pipeline_id);
+    END IF;
     metrics := CASE WHEN m.kind IN ('performance', 'estimated_performance') THEN coalesce((SELECT e.metrics FROM orch.evaluation e
       WHERE e.version_id = v.id AND e.subject = 'candidate' ORDER BY e.proposal_id DESC LIMIT 1), v.metrics) - 'slices' END;
     monitor_id := m.id;          pipeline_id := m.pipeline_id; stream := m.stream;      spec := m.spec;        state := m.state;
@@ -135,6 +155,9 @@ BEGIN
     warm_us := (extract(epoch FROM m.warm_at) * 1000000)::bigint;
     RETURN NEXT;
   END LOOP;
+  UPDATE orch.monitor x SET lease = c.lease, lease_owner = CASE WHEN c.lease IS NOT NULL THEN p_owner END,
+    lease_until = CASE WHEN c.lease IS NOT NULL THEN v_now + orch.ms_interval(p_lease_ms) END, due_at = c.due, window_from = c.at
+    FROM unnest(v_ids, v_leases, v_dues, v_froms) AS c(id, lease, due, at) WHERE x.id = c.id;
 END $$;
 
 -- The sketches of versions' training data. -> one row for each that has them
@@ -222,28 +245,69 @@ CREATE OR REPLACE FUNCTION orch.windows_kept() RETURNS int LANGUAGE sql IMMUTABL
 CREATE OR REPLACE FUNCTION orch.windows_close(p_items jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
 DECLARE
-  p      orch.pipeline;
-  v_ids  bigint[];
-  v_item jsonb;
-  v_out  jsonb := '[]';
+  v_monitors bigint[];
+  v_quiet    bigint[];
+  p          orch.pipeline;
+  r          record;
+  v_answer   jsonb;
+  v_out      text[];
 BEGIN
-  FOR v_item IN SELECT i FROM jsonb_array_elements(p_items) i WHERE NOT EXISTS (SELECT FROM orch.monitor m WHERE m.id = (i ->> 'monitor')::bigint) LOOP
-    v_out := v_out || jsonb_build_object('monitor', v_item -> 'monitor', 'code', 'OR001', 'error', 'there is no such monitor');
+  v_monitors := ARRAY(SELECT (i ->> 'monitor')::bigint FROM jsonb_array_elements(p_items) i);
+  PERFORM orch.queue_lock_pipelines(ARRAY(SELECT DISTINCT pipeline_id FROM orch.monitor WHERE id = ANY (v_monitors)));
+  -- Most windows have nothing to say: those close in two statements, however many they are.
+  BEGIN
+    v_quiet := orch.windows_close_quiet(p_items, v_monitors);
+  EXCEPTION WHEN OTHERS THEN
+    v_quiet := '{}'; -- one of them is bad, and is found below
+  END;
+  -- Broken data are told before drift, so that the fault holds back what comes with it.
+  FOR r IN SELECT i AS item, m.id, m.pipeline_id FROM jsonb_array_elements(p_items) i LEFT JOIN orch.monitor m ON m.id = (i ->> 'monitor')::bigint
+           WHERE (m.id = ANY (v_quiet)) IS NOT TRUE ORDER BY m.pipeline_id, m.kind <> 'quality', m.id LOOP
+    BEGIN
+      IF r.id IS NULL THEN PERFORM orch.fail('OR001', 'there is no such monitor'); END IF;
+      IF p.id IS DISTINCT FROM r.pipeline_id THEN SELECT * INTO STRICT p FROM orch.pipeline WHERE id = r.pipeline_id; END IF;
+      v_answer := orch.monitor_close(p, r.item);
+    EXCEPTION WHEN OTHERS THEN
+      v_answer := jsonb_build_object('monitor', r.item -> 'monitor', 'code', SQLSTATE, 'error', SQLERRM);
+    END;
+    v_out := v_out || v_answer::text;
   END LOOP;
-  v_ids := ARRAY(SELECT DISTINCT m.pipeline_id FROM jsonb_array_elements(p_items) i JOIN orch.monitor m ON m.id = (i ->> 'monitor')::bigint);
-  PERFORM orch.queue_lock_pipelines(v_ids);
-  FOR p IN SELECT x.* FROM orch.pipeline x WHERE x.id = ANY (v_ids) ORDER BY x.id LOOP
-    -- Broken data are told before drift, so that the fault holds back what comes with it.
-    FOR v_item IN SELECT i FROM jsonb_array_elements(p_items) i JOIN orch.monitor m ON m.id = (i ->> 'monitor')::bigint
-        WHERE m.pipeline_id = p.id ORDER BY m.kind <> 'quality', m.id LOOP
-      BEGIN
-        v_out := v_out || orch.monitor_close(p, v_item);
-      EXCEPTION WHEN OTHERS THEN
-        v_out := v_out || jsonb_build_object('monitor', v_item -> 'monitor', 'code', SQLSTATE, 'error', SQLERRM);
-      END;
-    END LOOP;
-  END LOOP;
-  RETURN jsonb_build_object('items', v_out);
+  v_out := v_out || ARRAY(SELECT format('{"monitor": %s, "closed": %s, "signals": []}', i -> 'monitor', jsonb_array_length(i -> 'windows'))
+                          FROM jsonb_array_elements(p_items) i WHERE (i ->> 'monitor')::bigint = ANY (v_quiet));
+  RETURN format('{"items": [%s]}', array_to_string(v_out, ','));
+END $$;
+
+-- The items that are still ours and say nothing, all at once: a statement prepares the checks of its table anew, whatever
+-- the number of its rows. The pipelines are locked. -> the monitors it was
+CREATE OR REPLACE FUNCTION orch.windows_close_quiet(p_items jsonb, p_monitors bigint[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+  v_now   timestamptz := orch.clock();
+  v_ids   bigint[];
+  v_prune bigint[];
+BEGIN
+  PERFORM FROM orch.monitor WHERE id = ANY (p_monitors) ORDER BY id FOR NO KEY UPDATE;
+  v_ids := ARRAY(SELECT m.id FROM jsonb_to_recordset(p_items) AS i(monitor bigint, lease bigint, number bigint, signals jsonb)
+    JOIN orch.monitor m ON m.id = i.monitor WHERE m.lease = i.lease AND m.number = i.number AND m.kind <> 'performance' AND i.signals = '[]');
+  INSERT INTO orch.monitor_window (monitor_id, number, from_row, to_row, from_at, to_at, rows, version_id, verdict, result, closed_at)
+    SELECT m.id, m.number + w.n, w.from_row, w.to_row, orch.us_time(w.from_us), orch.us_time(w.to_us), w.rows, m.version_id, w.verdict, w.result, v_now
+    FROM jsonb_to_recordset(p_items) AS i(monitor bigint, windows jsonb) JOIN orch.monitor m ON m.id = i.monitor,
+      LATERAL ROWS FROM (jsonb_to_recordset(i.windows) AS (from_row bigint, to_row bigint, from_us bigint, to_us bigint, rows bigint, verdict text,
+        result jsonb)) WITH ORDINALITY AS w(from_row, to_row, from_us, to_us, rows, verdict, result, n)
+    WHERE m.id = ANY (v_ids);
+  WITH moved AS (
+    UPDATE orch.monitor m SET number = m.number + jsonb_array_length(i.windows), next_row = i.next_row, window_from = orch.us_time(i.next_us),
+        state = i.state, latest = coalesce(i.latest, m.latest), lease = NULL, lease_owner = NULL, lease_until = NULL,
+        due_at = orch.window_due(m.active AND m.version_id IS NOT NULL, m.window_rows, i.next_row, m.window_ms, m.lateness_ms, orch.us_time(i.next_us), s, v_now)
+      FROM jsonb_to_recordset(p_items) AS i(monitor bigint, next_row bigint, next_us bigint, state jsonb, latest jsonb, windows jsonb),
+        orch.observation_stream s
+      WHERE m.id = i.monitor AND m.id = ANY (v_ids) AND s.pipeline_id = m.pipeline_id AND s.stream = m.stream
+      RETURNING m.id, m.number, jsonb_array_length(i.windows) AS n)
+    SELECT array_agg(id) INTO v_prune FROM moved WHERE number / 64 <> (number - n) / 64;
+  IF v_prune IS NOT NULL THEN -- now and then, many at once
+    DELETE FROM orch.monitor_window w USING orch.monitor m WHERE m.id = ANY (v_prune) AND w.monitor_id = m.id
+      AND w.number <= m.number - orch.windows_kept();
+  END IF;
+  RETURN v_ids;
 END $$;
 
 -- What only the database knows of a newest result about labels: the share of the predictions that have none yet, among
@@ -263,33 +327,34 @@ END $$;
 
 CREATE OR REPLACE FUNCTION orch.monitor_close(p orch.pipeline, p_item jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-  m         orch.monitor;
+  c_id      CONSTANT bigint := (p_item ->> 'monitor')::bigint;
+  m         record;
   s         orch.observation_stream;
   v_now     timestamptz := orch.clock();
   v_count   int := jsonb_array_length(p_item -> 'windows');
+  v_next    bigint := (p_item ->> 'next_row')::bigint;
+  v_from    timestamptz := orch.us_time((p_item ->> 'next_us')::bigint);
   v_signal  jsonb;
   v_signals jsonb := '[]';
 BEGIN
-  SELECT * INTO STRICT m FROM orch.monitor WHERE id = (p_item ->> 'monitor')::bigint FOR NO KEY UPDATE;
+  SELECT name, kind, stream, lease, number, version_id, active, window_rows, window_ms, lateness_ms INTO STRICT m
+    FROM orch.monitor WHERE id = c_id FOR NO KEY UPDATE;
   IF m.lease IS DISTINCT FROM (p_item ->> 'lease')::bigint OR m.number <> (p_item ->> 'number')::bigint THEN
     PERFORM orch.fail('OR004', format('the windows of monitor %s are not ours any more', m.name));
   END IF;
-  IF m.kind = 'performance' THEN p_item := orch.labels_missing_put(m.pipeline_id, p_item); END IF;
+  IF m.kind = 'performance' THEN p_item := orch.labels_missing_put(p.id, p_item); END IF;
   INSERT INTO orch.monitor_window (monitor_id, number, from_row, to_row, from_at, to_at, rows, version_id, verdict, result, closed_at)
-    SELECT m.id, m.number + w.ordinality, (w.value ->> 'from_row')::bigint, (w.value ->> 'to_row')::bigint,
-      timestamptz 'epoch' + (w.value ->> 'from_us')::bigint * interval '1 microsecond',
-      timestamptz 'epoch' + (w.value ->> 'to_us')::bigint * interval '1 microsecond',
+    SELECT c_id, m.number + w.ordinality, (w.value ->> 'from_row')::bigint, (w.value ->> 'to_row')::bigint,
+      orch.us_time((w.value ->> 'from_us')::bigint), orch.us_time((w.value ->> 'to_us')::bigint),
       (w.value ->> 'rows')::bigint, m.version_id, w.value ->> 'verdict', w.value -> 'result', v_now
     FROM jsonb_array_elements(p_item -> 'windows') WITH ORDINALITY w;
-  m.number := m.number + v_count;
-  m.next_row := (p_item ->> 'next_row')::bigint;
-  m.window_from := timestamptz 'epoch' + (p_item ->> 'next_us')::bigint * interval '1 microsecond';
-  SELECT * INTO STRICT s FROM orch.observation_stream WHERE pipeline_id = m.pipeline_id AND stream = m.stream;
-  UPDATE orch.monitor SET number = m.number, next_row = m.next_row, window_from = m.window_from, state = p_item -> 'state',
-    latest = coalesce(p_item -> 'latest', latest), due_at = orch.monitor_due(m, s, v_now), lease = NULL, lease_owner = NULL, lease_until = NULL
-    WHERE id = m.id;
-  IF m.number / 64 <> (m.number - v_count) / 64 THEN -- now and then, many at once
-    DELETE FROM orch.monitor_window WHERE monitor_id = m.id AND number <= m.number - orch.windows_kept();
+  SELECT * INTO STRICT s FROM orch.observation_stream WHERE pipeline_id = p.id AND stream = m.stream;
+  UPDATE orch.monitor SET number = m.number + v_count, next_row = v_next, window_from = v_from, state = p_item -> 'state',
+    latest = coalesce(p_item -> 'latest', latest), lease = NULL, lease_owner = NULL, lease_until = NULL,
+    due_at = orch.window_due(m.active AND m.version_id IS NOT NULL, m.window_rows, v_next, m.window_ms, m.lateness_ms, v_from, s, v_now)
+    WHERE id = c_id;
+  IF (m.number + v_count) / 64 <> m.number / 64 THEN -- now and then, many at once
+    DELETE FROM orch.monitor_window WHERE monitor_id = c_id AND number <= m.number + v_count - orch.windows_kept();
   END IF;
   IF jsonb_array_length(p_item -> 'signals') > 0 THEN
     PERFORM orch.act('monitor:' || m.name);
@@ -297,7 +362,7 @@ BEGIN
       v_signals := v_signals || jsonb_build_array(orch.signal_take(p, v_signal) -> 'disposition');
     END LOOP;
   END IF;
-  RETURN jsonb_build_object('monitor', m.id, 'closed', v_count, 'signals', v_signals);
+  RETURN jsonb_build_object('monitor', c_id, 'closed', v_count, 'signals', v_signals);
 END $$;
 
 -- ---------------------------------------------------------------- reading
@@ -312,6 +377,22 @@ BEGIN
         'from_at', orch.rfc3339(w.from_at), 'to_at', orch.rfc3339(w.to_at), 'rows', w.rows, 'verdict', w.verdict, 'value', w.result -> 'value',
         'threshold', w.result -> 'threshold', 'summary', w.result -> 'summary', 'closed_at', orch.rfc3339(w.closed_at)) ORDER BY w.number DESC), '[]')
       FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY number DESC LIMIT 60) w));
+END $$;
+
+-- What a replay of history through the monitors in force needs: {"pipeline", "version", "monitors", "keys", "metrics", "profile"
+-- (base64)}; version, metrics and profile are null while nothing is live.
+CREATE OR REPLACE FUNCTION orch.backtest_plan(p_pipeline text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  v_id   bigint := orch.pipeline_id_of(p_pipeline);
+  v_spec jsonb := orch.current_spec(v_id);
+  v      orch.version;
+BEGIN
+  SELECT x.* INTO v FROM orch.pipeline p JOIN orch.version x ON x.id = p.champion_id WHERE p.id = v_id;
+  RETURN jsonb_build_object('pipeline', p_pipeline, 'version', v.number, 'monitors', coalesce(v_spec -> 'monitors', '[]'),
+    'keys', v_spec -> 'observations', 'profile', translate(encode(v.profile, 'base64'), E'\n', ''),
+    'metrics', coalesce((SELECT e.metrics FROM orch.evaluation e WHERE e.version_id = v.id AND e.subject = 'candidate'
+      ORDER BY e.proposal_id DESC LIMIT 1), v.metrics) - 'slices');
 END $$;
 
 -- Duty: forgets what has served its time. -> counts

@@ -18,7 +18,7 @@ BEGIN
     ('orch_reader, orch_operator, orch_server', ARRAY['api_status', 'api_pipelines', 'api_pipeline', 'api_proposals',
       'api_proposal', 'api_versions', 'api_version', 'api_history', 'api_lineage', 'api_signals', 'api_gate', 'api_audit',
       'api_outbox', 'api_monitors', 'api_reviewers', 'api_tokens', 'api_metrics', 'audit_verify', 'pipeline_live', 'queue_status',
-      'migrations_applied', 'api_incidents', 'api_incident']),
+      'backtest_plan', 'migrations_applied', 'api_incidents', 'api_incident']),
     ('orch_operator, orch_server', ARRAY['pipeline_apply', 'server_apply', 'token_create', 'token_revoke', 'token_check',
       'signal_receive', 'proposal_create', 'proposal_cancel', 'gate_decide', 'rollback_begin', 'deployment_finish',
       'deployment_renew', 'hold_set', 'hold_release', 'outbox_revive', 'observations_append', 'incident_release',

@@ -22,6 +22,7 @@ DO $$
 BEGIN
   IF EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)) THEN
     ALTER TABLE orch.observation_batch ALTER COLUMN body SET COMPRESSION lz4;
+    ALTER TABLE orch.version ALTER COLUMN profile SET COMPRESSION lz4;
   END IF;
 END $$;
 -- Windows by time read the batches that reach into them.
@@ -83,6 +84,13 @@ ALTER TABLE orch.monitor
   ADD COLUMN number      bigint NOT NULL DEFAULT 0, -- windows closed so far
   ADD COLUMN state       jsonb NOT NULL DEFAULT '{}', -- what the next window must know of the ones before
   ADD COLUMN latest      jsonb;             -- the newest result, whole
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)) THEN
+    ALTER TABLE orch.monitor ALTER COLUMN latest SET COMPRESSION lz4;
+    ALTER TABLE orch.monitor ALTER COLUMN spec SET COMPRESSION lz4;
+  END IF;
+END $$;
 ALTER TABLE orch.monitor SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX monitor_due ON orch.monitor (runner, due_at) WHERE active AND due_at IS NOT NULL;
 

@@ -72,7 +72,7 @@ SELECT test.rows(100);
 SELECT is(test.claimed(2), 'inputs 1 650, other 2 650', 'monitors of one pipeline come together');
 CREATE TEMP TABLE items AS SELECT test.close_items('ok', '[]') AS items;
 SELECT is((SELECT string_agg(coalesce(i ->> 'closed', i ->> 'code'), ' ') FROM jsonb_array_elements(orch.windows_close(
-  jsonb_set(items, '{0,windows,0,verdict}', '"nonsense"') || '[{"monitor": 999}]') -> 'items') i), 'OR001 1 23514', 'one that fails fails alone') FROM items;
+  jsonb_set(items, '{0,windows,0,verdict}', '"nonsense"') || '[{"monitor": 999}]') -> 'items') i), '1 23514 OR001', 'one that fails fails alone') FROM items;
 SELECT is((SELECT string_agg(name || ' ' || number, ', ' ORDER BY name) FROM orch.monitor), 'inputs 3, other 1', 'the other is closed');
 SELECT is(test.close_window(), '1', 'and the one can be closed rightly');
 
