@@ -3,7 +3,10 @@
 Pictures of what it saw are written to build/test/browser/.
 """
 import http.server
+import json
 import os
+import random
+import re
 import sys
 import threading
 import time
@@ -43,8 +46,14 @@ SHIFT = """new Promise(done => {
 })"""
 
 
-def rows(values):
-    return "".join(f'{{"x": {v}}}\n' for v in values)
+MONITORS = """\
+monitors:
+  - {name: inputs, kind: drift, window: 400 rows, importance: {income: 2}}
+  - {name: accuracy, kind: performance, metric: accuracy, min: 0.8, window: 400 labels, then: tell}
+  - {name: latency, kind: latency, max: 50ms, quantile: 0.99, window: 400 rows}
+  - {name: complete, kind: quality, window: 400 rows}
+  - {name: nightly, kind: schedule, cron: "0 3 * * 1 Europe/Berlin"}
+"""
 
 
 @unittest.skipUnless(chromium.find(), "Chromium is not installed (scripts/setup --test installs it)")
@@ -65,17 +74,41 @@ class BrowserTest(unittest.TestCase):
         cls.base = f"http://127.0.0.1:{cls.world.port}"
 
     @classmethod
+    def row(cls, number, shift):
+        r = cls.random
+        return {"id": f"r{number}", "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(cls.began + number * 90)),
+                "income": round(r.gauss(41000 + 14000 * shift, 9000)), "age": round(r.gauss(44, 12)), "debt": round(r.expovariate(1 / 3000), 2),
+                "city": r.choices(["Dallas", "Houston", "Austin", "El Paso and its surroundings"], [4, 3, 1 + 5 * shift, 1])[0],
+                "prediction": int(r.random() < 0.4), "latency_ms": round(r.lognormvariate(2.6, 0.4), 2)}
+
+    @classmethod
     def make_history(cls):
         """A live version, quiet windows, then drift that proposes a retraining which waits for approval."""
         world = cls.world
+        cls.random, cls.began = random.Random(7), time.time() - 12 * 400 * 90
+        folder = os.path.join(world.dir, "pipelines/quick")
+        with open(os.path.join(folder, "pipeline.yaml"), encoding="utf-8") as f:
+            text = re.sub(r"monitors:\n( .*\n)+", MONITORS, f.read())
+        with open(os.path.join(folder, "pipeline.yaml"), "w", encoding="utf-8") as f:
+            f.write(text)
+        with open(os.path.join(folder, "rows.csv"), "w", encoding="utf-8") as f:
+            f.write("income,age,debt,city,prediction\n")
+            f.writelines("{income},{age},{debt},{city},{prediction}\n".format(**cls.row(i, 0)) for i in range(5000))
+        world.orch("apply", "pipelines/quick")
         world.promote(reason="the first model")
         headers = {"Authorization": "Bearer " + world.token("feed", "observe"), "Content-Type": "application/x-ndjson"}
-        for window in range(8):
-            shift = 0 if window < 5 else 450
-            body = rows((i * 7919 + window * 131) % 1000 + shift for i in range(200))
-            status, answer, _ = world.http("POST", "/v1/pipelines/quick/observations", body, headers)
-            assert status == 202, answer
-            kit.wait_for("the window to close", lambda n=window: int(world.sql("select count(*) from orch.monitor_window")[0]) > n)
+
+        def send(where, lines):
+            status, answer, _ = world.http("POST", f"/v1/pipelines/quick/{where}", "".join(json.dumps(x) + "\n" for x in lines), headers)
+            assert status == 202 and answer["rejected_count"] == 0, answer
+
+        for window in range(12):
+            shift = max(0, (window - 7) / 4)
+            seen = [cls.row(400 * window + i, shift) for i in range(400)]
+            send("observations", seen)
+            send("labels", [{"id": x["id"], "label": x["prediction"] ^ int(cls.random.random() < 0.1 + 0.2 * shift)} for x in seen])
+        closed = "select min(number) from orch.monitor where kind not in ('schedule', 'volume')"
+        kit.wait_for("every window to be judged", lambda: int(world.sql(closed)[0]) >= 12)
         drift = "select proposal_id from orch.signal where kind = 'drift' and proposal_id is not null"
         cls.proposal = int(kit.wait_for("drift to propose", lambda: world.sql(drift))[0])
         world.wait_state(cls.proposal, "awaiting_approval")
@@ -106,19 +139,27 @@ class BrowserTest(unittest.TestCase):
         self.assertIn("Needs somebody", page.text("h2"))
         self.assertIn("waits for ml-owners", page.text("main"))
         self.assertIn("<script>", page.text("main"))  # as text
-        values = int(self.world.sql("select count(*) from orch.monitor_window where result ? 'value'")[0])
-        self.assertEqual(page.count("svg.spark"), min(values, 1))
+        self.assertEqual(page.count("svg.spark"), 1)
         page.act("document.querySelector('.rows h3 a').click()")
         self.assertEqual(page.url(), self.base + "/pipelines/quick")
         self.assertIn("quick", page.text("h1"))
         self.assertIn("On hold", page.text(".note"))
-        self.assertIn("inputs", page.text("article h3"))
-        self.assertGreaterEqual(page.count("svg.chart[role=img] > title"), 1)
-        self.assertGreaterEqual(page.count(".chart .mark.drift"), 1)
-        self.assertGreaterEqual(page.count("article table tbody tr"), 8)
+        for name in ("inputs", "accuracy", "latency", "complete", "nightly"):
+            self.assertIn(name, page.text("article h3"))
+        self.assertIn("drift", page.text("article .badge"))
+        self.assertIn("income: reference and now", page.text("svg.chart[role=img] > title"))
+        self.assertIn("accuracy over time", page.text("svg.chart[role=img] > title"))
+        self.assertGreaterEqual(page.count(".chart .mark.drift"), 2)
+        self.assertGreaterEqual(page.count("article table tbody tr"), 12)
         page.act(f"document.querySelector('a[href=\"/proposals/{self.proposal}\"]').click()")
         self.assertIn(f"#{self.proposal} quick@2", page.text("h1"))
         self.assertIn("awaiting approval", page.text(".badge"))
+        self.assertIn("looks like drift", page.text(".badge"))
+        self.assertIn("income", page.text(".headline"))
+        self.assertEqual(page.run("document.querySelector('.grid h3').textContent"), "income")  # twice as important
+        self.assertIn("values went up", page.text(".grid"))
+        self.assertIn("accuracy of the live model over time", page.text("svg.chart > title"))
+        self.assertIn("if ignored", page.text("dt"))
         self.assertIn("0 of 1 from ml-owners", page.text("main"))
         self.assertIn("passed", page.text(".badge"))
         self.assertNotIn("owned", page.run("document.title"))
