@@ -65,7 +65,8 @@ struct page_series {
   const char *title;
   const json_t *points;
   bool oldest_first;
-  double threshold; /* NAN: each point's own, or none */
+  double threshold;   /* NAN: each point's own, or none */
+  const char *better; /* "up" or "down": points without a verdict are alarms beyond the threshold; NULL: they are ok */
 };
 void page_timeline(struct page *page, const struct page_series *series);
 /* The same as a sparkline. */

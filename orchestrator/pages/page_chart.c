@@ -98,6 +98,13 @@ static void shares_table(struct page *page, const struct svg_distribution *chart
   page_table_end(page);
 }
 
+/* Opens what holds the table beside a picture; who cannot see the picture hears which it is. */
+static void numbers(struct page *page, const char *of) {
+  html_literal(&page->h, "<details><summary>Numbers<span class=\"hidden\"> of ");
+  html_text(&page->h, of);
+  html_literal(&page->h, "</span></summary>");
+}
+
 static void histogram(struct page *page, const json_t *column, const char *name) {
   const json_t *doc = doc_object(column, "histogram");
   const json_t *labels = json_object_get(doc, "labels");
@@ -132,7 +139,7 @@ static void histogram(struct page *page, const json_t *column, const char *name)
   html_open_class(&page->h, "div", "figure");
   svg_distribution(&page->h, &chart);
   html_close(&page->h);
-  html_literal(&page->h, "<details><summary>Numbers</summary>");
+  numbers(page, name);
   shares_table(page, &chart);
   quantiles(page, column);
   html_literal(&page->h, "</details>");
@@ -236,7 +243,7 @@ struct series {
 };
 
 static bool time_of(const json_t *point, long long *ret_us) {
-  static const char *const keys[] = {"at", "to_at", "closed_at"};
+  static const char *const keys[] = {"at", "to_at", "newest_at", "closed_at"};
   for (size_t i = 0; i < ARRAY_LEN(keys); i++)
     if (doc_time(point, keys[i], ret_us)) return true;
   return false;
@@ -245,6 +252,14 @@ static bool time_of(const json_t *point, long long *ret_us) {
 static double row_of(const json_t *point) {
   double row = doc_number(point, "row");
   return isfinite(row) ? row : doc_number(point, "to_row");
+}
+
+static enum svg_verdict judge(const struct page_series *in, const json_t *doc, double threshold) {
+  const char *verdict = doc_text(doc, "verdict");
+  double value = doc_number(doc, "value");
+  if (verdict) return svg_verdict_of(verdict);
+  if (!in->better || !isfinite(threshold) || !isfinite(value)) return SVG_OK;
+  return (strcmp(in->better, "down") == 0 ? value > threshold : value < threshold) ? SVG_ALARM : SVG_OK;
 }
 
 /* By time when every point has one, else by row number, else by their order. */
@@ -266,13 +281,12 @@ static void read_series(const struct page_series *in, struct series *out) {
   for (size_t i = 0; i < n; i++) {
     const json_t *doc = out->docs[i];
     long long us = 0;
-    const char *verdict = doc_text(doc, "verdict");
     (void)time_of(doc, &us);
     out->points[i] = (struct svg_point){.x = out->by_time ? (double)us
                                              : rows == n  ? row_of(doc)
                                                           : (double)i,
                                         .value = doc_number(doc, "value"),
-                                        .verdict = verdict ? svg_verdict_of(verdict) : SVG_OK};
+                                        .verdict = judge(in, doc, out->threshold)};
   }
   for (size_t i = 1; i < n; i++) /* time that goes backwards would draw loops */
     if (out->points[i].x < out->points[i - 1].x) out->points[i].x = out->points[i - 1].x;
@@ -343,7 +357,7 @@ void page_timeline(struct page *page, const struct page_series *in) {
                                                   .threshold = series->threshold,
                                                   .by_time = series->by_time});
     html_close(&page->h);
-    html_literal(&page->h, "<details><summary>Numbers</summary>");
+    numbers(page, in->title);
     points_table(page, series, in->title);
     html_literal(&page->h, "</details>");
   }

@@ -6,6 +6,7 @@
 
 #define PIPELINES_MAX 500 /* shown; those that need somebody come first */
 #define NOTES_MAX 50
+#define FIRING_MAX 3 /* of a pipeline */
 
 /* How urgent a pipeline is: what waits for people, then what is wrong, then what moves, then the rest. */
 enum urgency { CALLS, FIRES, MOVES, QUIET, URGENCIES };
@@ -178,6 +179,7 @@ static void doing(struct page *page, const json_t *p) {
     shown++;
   }
   json_array_foreach(json_object_get(p, "firing"), i, item) {
+    if (i == FIRING_MAX) break;
     html_open(h, "p");
     page_state(page, doc_text(item, "kind"));
     html_literal(h, " ");
@@ -185,6 +187,8 @@ static void doing(struct page *page, const json_t *p) {
     html_close(h);
     shown++;
   }
+  size_t firing = json_array_size(json_object_get(p, "firing"));
+  if (firing > FIRING_MAX) html_elementf(h, "p", "soft small", "and %zu more signals", firing - FIRING_MAX);
   if (shown == 0) html_element(h, "p", "soft small", "quiet");
   html_close(h);
 }

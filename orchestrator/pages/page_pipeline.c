@@ -156,6 +156,29 @@ static void faults(struct page *page, const json_t *latest) {
   html_close(&page->h);
 }
 
+/* What a monitor without a result waits for. */
+static void nothing_yet(struct page *page, const json_t *monitor) {
+  const json_t *spec = doc_object(monitor, "spec");
+  struct html *h = &page->h;
+  html_open_class(h, "p", "soft why");
+  if (doc_text(doc_object(spec, "cron"), "text")) {
+    html_element(h, "code", NULL, doc_text(doc_object(spec, "cron"), "text"));
+    html_text(h, doc_text(monitor, "due_at") ? ", next " : "");
+    page_time(page, monitor, "due_at");
+  } else if (isfinite(doc_number(spec, "silence_ms"))) {
+    char span[PAGE_SPAN_SIZE];
+    html_textf(h, "speaks when no row has come for %s",
+               page_span((int64_t)(fmin(doc_number(spec, "silence_ms"), 1e15) * 1000), span));
+  } else if (doc_text(spec, "query")) {
+    html_text(h, "has not asked yet");
+    html_text(h, doc_text(monitor, "due_at") ? ": next " : "");
+    page_time(page, monitor, "due_at");
+  } else {
+    html_text(h, "no window yet: it is judged when enough rows have come");
+  }
+  html_close(h);
+}
+
 static void monitor_card(struct page *page, const json_t *monitor) {
   struct html *h = &page->h;
   const char *name = doc_text(monitor, "monitor");
@@ -172,8 +195,7 @@ static void monitor_card(struct page *page, const json_t *monitor) {
   if (json_is_false(json_object_get(monitor, "active"))) page_badge(page, NULL, "no longer in the pipeline");
   html_close(h);
   if (doc_text(latest, "summary")) html_element(h, "p", "why", doc_text(latest, "summary"));
-  if (!latest && json_array_size(windows) == 0)
-    html_element(h, "p", "soft why", "no window yet: it is judged when enough rows have come");
+  if (!latest && json_array_size(windows) == 0) nothing_yet(page, monitor);
   faults(page, latest);
   CLEANUP(mem_free_p) char *title = mem_printf("%s over time", name ? name : "monitor");
   if (json_array_size(windows) > 0)

@@ -115,7 +115,8 @@ static void live_metric(struct page *page, const json_t *metric) {
   page_timeline(page, &(struct page_series){.title = title,
                                             .points = json_object_get(metric, "series"),
                                             .oldest_first = true,
-                                            .threshold = doc_number(metric, "threshold")});
+                                            .threshold = doc_number(metric, "threshold"),
+                                            .better = doc_text(metric, "better")});
   page_section_end(page);
 }
 

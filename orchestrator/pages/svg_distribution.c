@@ -14,6 +14,7 @@
 #define RIGHT (SHEET_WIDTH - 6.0)
 #define ROW 26.0
 #define NAME_WIDTH 104.0
+#define SHARES_WIDTH 92.0
 #define NAME_CHARS 14
 #define WIDE_BIN 0.6 /* one bin with so much of the axis leaves nothing to see of the others */
 
@@ -162,35 +163,65 @@ static void name_label(struct html *h, double y, const char *name) {
   html_close(h);
 }
 
+/* A share in percent with as many digits as a glance needs: "31", "4.2", "0.03". */
+static const char *percent(double of_one, char out[16]) {
+  double p = 100 * of_one;
+  snprintf(out, 16, p >= 9.95 ? "%.0f" : "%.2g", p);
+  return out;
+}
+
 static void category(struct html *h, double y, const char *name, double ref, double now, double most) {
-  char text[64];
-  double width = RIGHT - 84 - NAME_WIDTH;
+  char text[64], from[16], to[16];
+  double width = RIGHT - SHARES_WIDTH - NAME_WIDTH;
   name_label(h, y + 13, name);
   svg_rect(h, "ref", NAME_WIDTH, y, width * ref / most, 9);
   svg_rect(h, "nowbar", NAME_WIDTH + 0.5, y + 10.5, fmax(width * now / most, 0.5), 8);
-  snprintf(text, sizeof text, "%.3g \xe2\x86\x92 %.3g %%", 100 * ref, 100 * now);
+  snprintf(text, sizeof text, "%s \xe2\x86\x92 %s %%", percent(ref, from), percent(now, to));
   svg_label(h, "tick", RIGHT, y + 13, "end", text);
 }
 
-static void categorical(struct html *h, const struct svg_distribution *chart) {
-  size_t shown = chart->count <= SVG_LABELS_MAX ? chart->count : SVG_LABELS_MAX - 1;
-  double most = 0, rest_ref = 0, rest_now = 0;
+/* What is drawn: categories that occur, in their order; beyond the most, the rest in one. */
+struct category_rows {
+  size_t at[SVG_LABELS_MAX];
+  size_t count, others;
+  double rest_ref, rest_now, most;
+};
+
+static void pick(const struct svg_distribution *chart, struct category_rows *rows) {
+  size_t occur = 0;
+  for (size_t i = 0; i < chart->count; i++) occur += share(chart->ref, i) > 0 || share(chart->now, i) > 0;
+  size_t room = occur <= SVG_LABELS_MAX ? SVG_LABELS_MAX : SVG_LABELS_MAX - 1;
   for (size_t i = 0; i < chart->count; i++) {
-    if (i < shown) most = fmax(most, fmax(share(chart->ref, i), share(chart->now, i)));
-    if (i >= shown) rest_ref += share(chart->ref, i), rest_now += share(chart->now, i);
+    double ref = share(chart->ref, i), now = share(chart->now, i);
+    if (ref <= 0 && now <= 0) continue;
+    if (rows->count < room) {
+      rows->at[rows->count++] = i;
+      rows->most = fmax(rows->most, fmax(ref, now));
+    } else {
+      rows->others++;
+      rows->rest_ref += ref;
+      rows->rest_now += now;
+    }
   }
-  most = fmax(most, fmax(rest_ref, rest_now));
-  if (!(most > 0)) most = 1;
-  size_t rows = shown + (shown < chart->count);
-  svg_frame_open(h, chart->id, chart->title, chart->description, TOP + ROW * (double)rows);
+  rows->most = fmax(rows->most, fmax(rows->rest_ref, rows->rest_now));
+}
+
+static void categorical(struct html *h, const struct svg_distribution *chart) {
+  struct category_rows rows = {0};
+  pick(chart, &rows);
+  if (rows.count == 0) return;
+  size_t lines = rows.count + (rows.others > 0);
+  svg_frame_open(h, chart->id, chart->title, chart->description, TOP + ROW * (double)lines);
   legend(h, false);
-  for (size_t i = 0; i < shown; i++)
-    category(h, TOP + ROW * (double)i, chart->labels[i] ? chart->labels[i] : "", share(chart->ref, i),
-             share(chart->now, i), most);
-  if (shown < chart->count) {
+  for (size_t i = 0; i < rows.count; i++) {
+    const char *label = chart->labels[rows.at[i]];
+    category(h, TOP + ROW * (double)i, label ? label : "", share(chart->ref, rows.at[i]), share(chart->now, rows.at[i]),
+             rows.most);
+  }
+  if (rows.others > 0) {
     char text[40];
-    snprintf(text, sizeof text, "%zu others", chart->count - shown);
-    category(h, TOP + ROW * (double)shown, text, rest_ref, rest_now, most);
+    snprintf(text, sizeof text, "%zu others", rows.others);
+    category(h, TOP + ROW * (double)rows.count, text, rows.rest_ref, rows.rest_now, rows.most);
   }
   svg_frame_close(h);
 }

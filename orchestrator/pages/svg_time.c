@@ -47,7 +47,7 @@ static bool measure(const struct svg_point *points, size_t count, double thresho
     have_y = true;
   }
   if (!any || !have_y || !isfinite(plot->y1 - plot->y0)) return false;
-  double pad = plot->y1 > plot->y0 ? (plot->y1 - plot->y0) * 0.08 : fmax(fabs(plot->y1) * 0.1, 1e-6);
+  double pad = plot->y1 > plot->y0 ? (plot->y1 - plot->y0) * 0.08 : plot->y1 != 0 ? fabs(plot->y1) * 0.1 : 1;
   bool positive = plot->y0 >= 0;
   plot->y0 -= pad;
   plot->y1 += pad;

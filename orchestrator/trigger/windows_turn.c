@@ -326,8 +326,9 @@ static void keep_result(struct task *t, const struct window_span *span, json_t *
   bool quiet =
       verdict && strcmp(verdict, "drift") != 0 && strcmp(verdict, "fault") != 0 && strcmp(verdict, "alarm") != 0;
   if (quiet)
-    kept = json_pack("{sO* sO* sO*}", "value", json_object_get(result, "value"), "threshold",
-                     json_object_get(result, "threshold"), "summary", json_object_get(result, "summary"));
+    kept = json_pack("{sO* sO* sO* sO*}", "value", json_object_get(result, "value"), "threshold",
+                     json_object_get(result, "threshold"), "summary", json_object_get(result, "summary"), "newest_at",
+                     json_object_get(result, "newest_at"));
   json_t *window = json_pack("{sO sO sO sO so}", "from_row", json_object_get(result, "from_row"), "to_row",
                              json_object_get(result, "to_row"), "rows", json_object_get(result, "rows"), "verdict",
                              json_object_get(result, "verdict"), "result", kept ? kept : json_incref(result));

@@ -84,9 +84,10 @@ DECLARE
 BEGIN
   FOR m IN SELECT * FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND active AND kind IN ('performance', 'estimated_performance')
            ORDER BY kind <> 'performance', name LOOP
-    SELECT jsonb_agg(jsonb_build_object('at', orch.rfc3339(coalesce(w.to_at, w.closed_at)), 'row', w.to_row, 'value', w.value, 'rows', w.rows) ORDER BY w.number)
+    SELECT jsonb_agg(jsonb_build_object('at', orch.rfc3339(coalesce(w.to_at, w.newest_at, w.closed_at)), 'row', w.to_row, 'value', w.value, 'rows', w.rows) ORDER BY w.number)
       INTO v_series
-      FROM (SELECT x.number, x.to_at, x.closed_at, x.to_row, x.rows, orch.metric(x.result, 'value') AS value FROM orch.monitor_window x
+      FROM (SELECT x.number, x.to_at, (x.result ->> 'newest_at')::timestamptz AS newest_at, x.closed_at, x.to_row, x.rows,
+               orch.metric(x.result, 'value') AS value FROM orch.monitor_window x
             WHERE x.monitor_id = m.id AND x.version_id = p_version_id AND x.verdict NOT IN ('insufficient', 'warming')
               AND orch.metric(x.result, 'value') IS NOT NULL ORDER BY x.number DESC LIMIT 60) w;
     CONTINUE WHEN v_series IS NULL;

@@ -375,7 +375,8 @@ BEGIN
     'due_at', orch.rfc3339(m.due_at), 'latest', m.latest,
     'windows', (SELECT coalesce(jsonb_agg(jsonb_build_object('number', w.number, 'from_row', w.from_row, 'to_row', w.to_row,
         'from_at', orch.rfc3339(w.from_at), 'to_at', orch.rfc3339(w.to_at), 'rows', w.rows, 'verdict', w.verdict, 'value', w.result -> 'value',
-        'threshold', w.result -> 'threshold', 'summary', w.result -> 'summary', 'closed_at', orch.rfc3339(w.closed_at)) ORDER BY w.number DESC), '[]')
+        'threshold', w.result -> 'threshold', 'summary', w.result -> 'summary', 'newest_at', w.result -> 'newest_at',
+        'closed_at', orch.rfc3339(w.closed_at)) ORDER BY w.number DESC), '[]')
       FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY number DESC LIMIT 60) w));
 END $$;
 

@@ -107,8 +107,8 @@ BEGIN
   IF NOT FOUND THEN RETURN NULL; END IF;
   RETURN (
     SELECT jsonb_build_object('monitor', m.name, 'kind', m.kind, 'threshold', (array_agg(w.result -> 'threshold' ORDER BY w.number DESC))[1],
-      'points', coalesce(jsonb_agg(jsonb_build_object('at', orch.rfc3339(coalesce(w.to_at, w.closed_at)), 'verdict', w.verdict,
-        'value', w.result -> 'value') ORDER BY w.number), '[]'))
+      'points', coalesce(jsonb_agg(jsonb_build_object('at', coalesce(orch.rfc3339(w.to_at), w.result ->> 'newest_at', orch.rfc3339(w.closed_at)),
+        'verdict', w.verdict, 'value', w.result -> 'value') ORDER BY w.number), '[]'))
     FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY number DESC LIMIT 30) w);
 END $$;
 

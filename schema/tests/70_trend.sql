@@ -1,7 +1,7 @@
 -- The sparkline of a pipeline: which monitor it is of, and what it shows.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(8);
+SELECT plan(10);
 SELECT test.people();
 SELECT test.apply(test.spec('housing', '{"monitors": [{"name": "inputs", "kind": "drift", "columns": ["a"], "window_rows": 100},
   {"name": "beta", "kind": "drift", "columns": ["b"], "window_rows": 100}]}'));
@@ -9,7 +9,7 @@ SELECT is(orch.api_status() #> '{pipelines,0,trend}', 'null', 'before the first 
 CREATE FUNCTION test.window(p_monitor text, p_value float8, p_verdict text) RETURNS void LANGUAGE sql AS $$
   UPDATE orch.monitor SET number = number + 1 WHERE name = p_monitor;
   INSERT INTO orch.monitor_window (monitor_id, number, from_row, to_row, rows, verdict, result, closed_at)
-    SELECT id, number, number * 100, number * 100 + 100, 100, p_verdict, jsonb_build_object('value', p_value, 'threshold', 0.2, 'verdict', p_verdict), orch.clock()
+    SELECT id, number, number * 100, number * 100 + 100, 100, p_verdict, jsonb_build_object('value', p_value, 'threshold', 0.2, 'verdict', p_verdict, 'newest_at', '2009-01-01T00:00:00.000Z'), orch.clock()
     FROM orch.monitor WHERE name = p_monitor;
 $$;
 SELECT test.window('inputs', 0.1, 'ok');
@@ -18,6 +18,8 @@ SELECT is(orch.api_status() #>> '{pipelines,0,trend,monitor}', 'inputs', 'a moni
 SELECT is(orch.api_status() #>> '{pipelines,0,trend,threshold}', '0.2', 'the newest threshold is the line');
 SELECT is(jsonb_path_query_array(orch.api_status(), '$.pipelines[0].trend.points[*].value'), '[0.1, 0.3]', 'oldest first');
 SELECT is(orch.api_status() #>> '{pipelines,0,trend,points,1,verdict}', 'drift', 'with their verdicts');
+SELECT is(orch.api_status() #>> '{pipelines,0,trend,points,1,at}', '2009-01-01T00:00:00.000Z', 'at the time of their newest row, not of their judging');
+SELECT is(orch.api_pipeline('housing') #>> '{monitors,1,windows,0,newest_at}', '2009-01-01T00:00:00.000Z', 'which a monitor''s windows have too');
 SELECT test.window('inputs', i, 'ok') FROM generate_series(1, 40) i;
 SELECT is(jsonb_array_length(orch.api_status() #> '{pipelines,0,trend,points}'), 30, 'the newest 30, however long the history');
 SELECT test.window('beta', 0.9, 'ok');
