@@ -216,7 +216,7 @@ class Story:
         def look():
             seen = self.api.get("/v1/pipelines/housing")
             monitor = seen["monitors"][0]
-            due = self.rows_sent - monitor["next_row"] >= monitor["spec"]["window_rows"]
+            due = self.rows_sent - monitor["next_row"] >= monitor["spec"]["window"]["rows"]
             return None if due else monitor
         monitor = wait_for("the window to be judged", look, 30, 0.01)
         for window in reversed(monitor["windows"]):

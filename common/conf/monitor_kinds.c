@@ -82,9 +82,6 @@ static void read_drift(struct pipeline_reader *r, const struct yaml_node *item, 
   read_real(r, item, "p_value", 1e-12, 0.5, 0.001, monitor);
   read_real(r, item, "null_jump", 0.001, 1, 0.1, monitor);
   read_importance(r, item, columns, monitor);
-  /* The same as window.rows, for readers of before there were windows by time. */
-  json_t *rows = json_object_get(json_object_get(monitor, "window"), "rows");
-  if (rows != NULL) json_object_set(monitor, "window_rows", rows);
 }
 
 static void read_row_bounds(struct pipeline_reader *r, const struct yaml_node *item, json_t *monitor) {

@@ -71,12 +71,18 @@ const char *cli_monitor_watches(struct cli *cli, const json_t *spec) {
   return text != NULL ? text : "";
 }
 
-const char *cli_monitor_window(struct cli *cli, const json_t *spec) {
-  const json_t *window = json_object_get(spec, "window"), *every = json_object_get(spec, "every_ms");
+const char *cli_monitor_extent(struct cli *cli, const json_t *spec, const char *key) {
+  const json_t *extent = json_object_get(spec, key);
   const char *unit = strcmp(text_of(spec, "kind"), "performance") == 0 ? "labels" : "rows";
-  if (json_object_get(window, "ms") != NULL) return duration(cli, json_object_get(window, "ms"));
-  if (window != NULL) return arena_printf(&cli->arena, "%s %s", cli_member(cli, window, "rows"), unit);
-  return every != NULL ? arena_printf(&cli->arena, "every %s", duration(cli, every)) : "";
+  if (extent == NULL) return "";
+  if (json_object_get(extent, "ms") != NULL) return duration(cli, json_object_get(extent, "ms"));
+  return arena_printf(&cli->arena, "%s %s", cli_member(cli, extent, "rows"), unit);
+}
+
+const char *cli_monitor_window(struct cli *cli, const json_t *spec) {
+  const json_t *every = json_object_get(spec, "every_ms");
+  if (every != NULL) return arena_printf(&cli->arena, "every %s", duration(cli, every));
+  return cli_monitor_extent(cli, spec, "window");
 }
 
 const char *cli_monitor_span(struct cli *cli, const json_t *window) {

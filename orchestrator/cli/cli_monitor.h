@@ -8,6 +8,8 @@
 const char *cli_monitor_watches(struct cli *cli, const json_t *spec);
 /* "500 rows", "5 m", "every 1 m", or "" when it looks at no windows. */
 const char *cli_monitor_window(struct cli *cli, const json_t *spec);
+/* "500 rows", "500 labels", "5 m" of the spec's `window` or `warmup`, or "". */
+const char *cli_monitor_extent(struct cli *cli, const json_t *spec, const char *key);
 /* "17: rows 4250 to 4499", "17: 2026-01-05 09:00:00 to …" of a window or a result. */
 const char *cli_monitor_span(struct cli *cli, const json_t *window);
 enum cli_color cli_verdict_color(const char *verdict);

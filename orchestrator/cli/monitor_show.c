@@ -204,10 +204,8 @@ static void show_rule(struct cli *cli, const json_t *m) {
                                  cli_member(cli, rule, "of")));
   }
   if (json_is_object(warmup)) {
-    const char *rows = cli_member(cli, warmup, "rows");
     cli_field(cli, "warm-up",
-              *rows != '\0' ? arena_printf(&cli->arena, "%s rows after a promotion", rows)
-                            : arena_printf(&cli->arena, "%s ms after a promotion", cli_member(cli, warmup, "ms")));
+              arena_printf(&cli->arena, "%s after a promotion", cli_monitor_extent(cli, spec, "warmup")));
   }
   cli_field(cli, "then", strcmp(then, "tell") == 0 ? "people are told" : "a retraining is proposed");
   if (json_object_get(spec, "window") != NULL) {

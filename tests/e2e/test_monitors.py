@@ -19,7 +19,7 @@ MONITORS = """\
 monitors:
   - {name: inputs, kind: drift, columns: [x], window: 200 rows, importance: {x: 2}}
   - {name: accuracy, kind: performance, metric: accuracy, min: 0.75, window: 200 labels, for: 2 of 3}
-  - {name: slow, kind: latency, max: 50ms, window: 5m}
+  - {name: slow, kind: latency, max: 50ms, window: 5m, warmup: 2h}
   - {name: silence, kind: volume, silence: 30m}
   - {name: moving, kind: latency, max: 50ms, window: 5m}
 """
@@ -94,7 +94,9 @@ class MonitorsTest(unittest.TestCase):
         text = self.world.orch("monitor", "show", "quick", "accuracy").stdout
         for words in ("0.81; at its evaluation 0.83", "25.0 %", "adwin: the error changed at row 77"):
             self.assertIn(words, text)
-        self.assertIn("No window has closed yet", self.world.orch("monitor", "show", "quick", "slow").stdout)
+        text = self.world.orch("monitor", "show", "quick", "slow").stdout
+        self.assertIn("No window has closed yet", text)
+        self.assertIn("2 h after a promotion", text)
         document = self.world.orch_json("monitor", "show", "quick", "inputs")
         self.assertEqual(document["monitor"], "inputs")
         self.assertEqual(document["spec"]["importance"], {"x": 2.0})
