@@ -65,22 +65,26 @@ static double bin_part(double a, double b, double f, double p, double x, double 
   if (p > 0) integral += p * (b - x);
   if (q > 0) integral -= q * (b - y);
   double before = f - g, after = f + p - (g + q), part = fabs(integral);
-  if (before * after < 0)
-    part = fmax(part, (b - a) * (before * before + after * after) / 2 / (fabs(before) + fabs(after)));
+  if (before * after < 0) {
+    double lines = (b - a) * (before * before + after * after) / 2 / (fabs(before) + fabs(after));
+    if (lines > part) part = lines;
+  }
   return part;
 }
 
 struct distance_wasserstein distance_wasserstein(const struct sketch *ref, const struct sketch *now) {
   double n = (double)ref->finite, m = (double)now->finite, raw = 0, f = 0, g = 0;
+  double x[SKETCH_BINS_MAX], y[SKETCH_BINS_MAX];
   if (n == 0 || m == 0 || ref->grid.n_edges != now->grid.n_edges)
     return (struct distance_wasserstein){.raw = NAN, .normed = NAN};
+  sketch_centroids(ref, x);
+  sketch_centroids(now, y);
   uint32_t last = ref->grid.n_edges;
-  double a = fmin(ref->min, now->min);
+  double a = fmin(ref->min, now->min), highest = fmax(ref->max, now->max);
   for (uint32_t i = 0; i <= last; i++) {
-    double b = i < last ? ref->grid.edges[i] : fmax(ref->max, now->max);
+    double b = i < last ? ref->grid.edges[i] : highest;
     double p = (double)ref->count[i] / n, q = (double)now->count[i] / m;
-    if (p > 0 || q > 0 || f != g)
-      raw += bin_part(fmin(a, b), b, f, p, sketch_centroid(ref, i), g, q, sketch_centroid(now, i));
+    if (p > 0 || q > 0 || f != g) raw += bin_part(a < b ? a : b, b, f, p, x[i], g, q, y[i]);
     f += p;
     g += q;
     a = b;

@@ -14,7 +14,9 @@ double measure_psi_counts(const uint64_t *ref, const uint64_t *now, size_t k) {
   double n = total_of(ref, k), m = total_of(now, k), psi = 0;
   if (n == 0 || m == 0) return NAN;
   for (size_t i = 0; i < k; i++) {
-    double p = fmax((double)ref[i] / n, MEASURE_PSI_FLOOR), q = fmax((double)now[i] / m, MEASURE_PSI_FLOOR);
+    double p = (double)ref[i] / n, q = (double)now[i] / m;
+    if (p < MEASURE_PSI_FLOOR) p = MEASURE_PSI_FLOOR;
+    if (q < MEASURE_PSI_FLOOR) q = MEASURE_PSI_FLOOR;
     psi += (q - p) * log(q / p);
   }
   return psi;
@@ -52,8 +54,11 @@ struct measure_ks measure_ks(const struct sketch *ref, const struct sketch *now)
   for (uint32_t i = 0; i <= ref->grid.n_edges; i++) {
     below_ref += ref->count[i];
     below_now += now->count[i];
-    statistic = fmax(statistic, fabs((double)below_ref / n - (double)below_now / m));
-    slack = fmax(slack, fmin((double)ref->count[i] / n, (double)now->count[i] / m));
+    double gap = fabs((double)below_ref / n - (double)below_now / m);
+    double p = (double)ref->count[i] / n, q = (double)now->count[i] / m;
+    if (gap > statistic) statistic = gap;
+    if (p > q) p = q;
+    if (p > slack) slack = p;
   }
   return ks_result(statistic, slack, n, m);
 }

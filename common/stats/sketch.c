@@ -86,6 +86,7 @@ void sketch_grid_derive(struct sketch_grid *grid) {
   frexp(range, &exponent);
   grid->exponent = exponent - RANGE_BITS < -500 ? -500 : exponent - RANGE_BITS;
   grid->scale = ldexp(1, -grid->exponent);
+  grid->quantum = ldexp(1, grid->exponent);
   grid->reach = fmin(ldexp(NEAR_LIMIT - 1, grid->exponent), SKETCH_ABS_MAX - fabs(grid->origin));
 }
 

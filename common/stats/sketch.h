@@ -49,7 +49,7 @@ struct sketch_grid {
   /* These follow from the above. */
   double origin;                     /* the middle edge, 0 without edges: offsets are counted from here */
   int exponent;                      /* a quantum is 2^exponent */
-  double scale;                      /* 2^-exponent */
+  double scale, quantum;             /* 2^-exponent, 2^exponent */
   double reach;                      /* an offset below it is counted in quanta */
   double tree[SKETCH_EDGES_MAX + 1]; /* the edges as a search tree: the children of node k are 2k and 2k + 1 */
 };
@@ -124,6 +124,8 @@ double sketch_mean(const struct sketch *sketch);
 double sketch_deviation(const struct sketch *sketch);
 /* Mean of the values in one bin; NaN when it is empty. Lies within the bin and within min and max. */
 double sketch_centroid(const struct sketch *sketch, uint32_t bin);
+/* Of all bins, n_edges + 1 of them. */
+void sketch_centroids(const struct sketch *sketch, double ret[SKETCH_BINS_MAX]);
 /* Estimate of the quantile at `level` (0..1): linear inside the bin that holds it, min and max at the outer ends; NaN
  * without finite values. The error is at most the width of that bin. */
 double sketch_quantile(const struct sketch *sketch, double level);

@@ -53,14 +53,28 @@ double sketch_deviation(const struct sketch *s) {
   return ldexp(sqrt(fmax(0, near_variance(s))), s->grid.exponent);
 }
 
-double sketch_centroid(const struct sketch *s, uint32_t bin) {
+/* The same as (double)value, sooner where it fits 64 bits. */
+static inline double whole_double(__int128 value) {
+  return value == (int64_t)value ? (double)(int64_t)value : (double)value;
+}
+
+static inline double centroid(const struct sketch *s, uint32_t bin) {
   if (s->count[bin] == 0) return NAN;
-  double low = bin > 0 ? fmax(s->min, s->grid.edges[bin - 1]) : s->min;
-  double high = bin < s->grid.n_edges ? fmin(s->max, s->grid.edges[bin]) : s->max;
-  double n = (double)s->count[bin], offset = ldexp((double)s->sum[bin] / n, s->grid.exponent);
+  double low = bin > 0 && s->grid.edges[bin - 1] > s->min ? s->grid.edges[bin - 1] : s->min;
+  double high = bin < s->grid.n_edges && s->grid.edges[bin] < s->max ? s->grid.edges[bin] : s->max;
+  double n = (double)s->count[bin], offset = whole_double(s->sum[bin]) / n * s->grid.quantum;
   if (s->far.level && (bin == 0 || bin == s->grid.n_edges))
     offset += ldexp(far_sum(&s->far, bin > 0) / n, far_exponent(s));
-  return fmin(high, fmax(low, s->grid.origin + offset));
+  double at = s->grid.origin + offset;
+  return at < low ? low : at > high ? high : at;
+}
+
+double sketch_centroid(const struct sketch *s, uint32_t bin) {
+  return centroid(s, bin);
+}
+
+void sketch_centroids(const struct sketch *s, double ret[SKETCH_BINS_MAX]) {
+  for (uint32_t i = 0; i <= s->grid.n_edges; i++) ret[i] = centroid(s, i);
 }
 
 void sketch_quantiles(const struct sketch *s, const double *levels, size_t n, double *ret) {
