@@ -111,9 +111,15 @@ static bool counts_add_up(struct sketch *s) {
   return left == 0 && s->below <= s->finite && s->above <= s->finite - s->below;
 }
 
+/* Needs the grid's tree. The smallest and the largest value lie in the first and the last bin that hold any. */
 static bool range_sound(const struct sketch *s) {
   if (s->finite == 0) return s->min == 0 && s->max == 0;
-  return usable(s->min) && usable(s->max) && s->min <= s->max;
+  if (!usable(s->min) || !usable(s->max) || s->min > s->max) return false;
+  uint32_t first = 0, last = s->grid.n_edges;
+  while (s->count[first] == 0) first++;
+  while (s->count[last] == 0) last--;
+  return sketch_bin(&s->grid, s->min) == first && sketch_bin(&s->grid, s->max) == last &&
+         (s->below > 0) == (s->min < s->grid.low) && (s->above > 0) == (s->max > s->grid.high);
 }
 
 /* ---- version 2 ---- */
@@ -198,9 +204,10 @@ static bool decode_doubles(struct sketch *s, struct bytes_reader *in, struct err
   if (!counts_add_up(s)) return err_set(err, ERR_INVALID, "a sketch whose counts do not add up");
   s->grid.low = s->finite ? s->min + 0.0 : -INFINITY;
   s->grid.high = s->finite ? s->max + 0.0 : INFINITY;
-  if (!range_sound(s) || !grid_sound(&s->grid) || !usable(mean) || !isfinite(m2) || m2 < 0)
+  if (!grid_sound(&s->grid) || !usable(mean) || !isfinite(m2) || m2 < 0)
     return err_set(err, ERR_INVALID, "a sketch with impossible moments");
   sketch_grid_derive(&s->grid);
+  if (!range_sound(s)) return err_set(err, ERR_INVALID, "a sketch with an impossible range");
   for (uint32_t i = 0; i <= s->grid.n_edges; i++) {
     if (!isfinite(sums[i])) return err_set(err, ERR_INVALID, "a sketch with impossible moments");
     s->sum[i] = quanta_of((sums[i] - (double)s->count[i] * s->grid.origin) * s->grid.scale, s->count[i]);

@@ -88,7 +88,7 @@ void sketch_quantiles(const struct sketch *s, const double *levels, size_t n, do
       if (in_bin == 0 || seen + in_bin < want) continue;
       double low = bin > 0 ? fmax(s->grid.edges[bin - 1], s->min) : s->min;
       double high = bin < s->grid.n_edges ? fmin(s->grid.edges[bin], s->max) : s->max;
-      ret[i] = low + (high - low) * fmin(1, fmax(0, (want - seen) / in_bin));
+      ret[i] = fmin(high, low + (high - low) * fmin(1, fmax(0, (want - seen) / in_bin)));
       break;
     }
   }
