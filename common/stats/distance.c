@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "stats/special.h"
 
 static double total_of(const uint64_t *counts, size_t k) {
   double total = 0;
@@ -180,6 +181,15 @@ void distance_numeric(const struct sketch *ref, const struct sketch *now, struct
   d->noise_corrected = measure_noise_corrected(d->ks.statistic, (double)ref->finite, (double)now->finite);
 }
 
+static struct measure_share unseen_change(const struct category *ref, const struct category *now) {
+  uint64_t n = category_present(ref), m = category_present(now);
+  struct measure_share share = measure_share_change(ref->once, n, now->unseen, m);
+  if (!n || !m) return share;
+  share.z *= sqrt((1 / (double)n + 1 / (double)m) / (2 / (double)n + 1 / (double)m));
+  if (share.z != 0) share.p_value = special_normal_two_sided(share.z);
+  return share;
+}
+
 void distance_categorical(const struct category *ref, const struct category *now, struct distances *d) {
   uint64_t p[CATEGORY_GROUPS_MAX], q[CATEGORY_GROUPS_MAX];
   distance_none(d);
@@ -190,7 +200,7 @@ void distance_categorical(const struct category *ref, const struct category *now
   d->rows_now = now->n;
   d->missing = measure_share_change(category_missing(ref), ref->n, category_missing(now), now->n);
   d->type = measure_share_change(ref->numbers, d->n_ref, now->numbers, d->n_now);
-  d->unseen = measure_share_change(ref->once, d->n_ref, now->unseen, d->n_now);
+  d->unseen = unseen_change(ref, now);
   size_t k = category_groups(ref, p);
   if (category_groups(now, q) != k) return;
   group_distances(p, q, k, d);
@@ -249,7 +259,7 @@ void distance_sort(double *values, size_t n) {
   /* Bits of a double ascend with its value once negative ones are flipped and positive ones are put above them. */
   uint64_t *keys = mem_calloc(n, sizeof keys[0]);
   memcpy(keys, values, n * sizeof keys[0]);
-  for (size_t i = 0; i < n; i++) keys[i] ^= (uint64_t)((int64_t)keys[i] >> 63) | 1ull << 63;
+  for (size_t i = 0; i < n; i++) keys[i] ^= keys[i] >> 63 ? ~0ull : 1ull << 63;
   if (n < RADIX_FROM)
     shell_sort(keys, n);
   else

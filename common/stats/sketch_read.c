@@ -78,19 +78,19 @@ void sketch_centroids(const struct sketch *s, double ret[SKETCH_BINS_MAX]) {
 }
 
 void sketch_quantiles(const struct sketch *s, const double *levels, size_t n, double *ret) {
-  double seen = 0;
+  double seen = 0; /* values in the bins before `bin` */
   uint32_t bin = 0;
   for (size_t i = 0; i < n; i++) {
     double want = levels[i] * (double)s->finite;
-    ret[i] = s->finite ? s->max : NAN;
-    for (; s->finite && bin <= s->grid.n_edges; seen += (double)s->count[bin++]) {
-      double in_bin = (double)s->count[bin];
-      if (in_bin == 0 || seen + in_bin < want) continue;
-      double low = bin > 0 ? fmax(s->grid.edges[bin - 1], s->min) : s->min;
-      double high = bin < s->grid.n_edges ? fmin(s->grid.edges[bin], s->max) : s->max;
-      ret[i] = fmin(high, low + (high - low) * fmin(1, fmax(0, (want - seen) / in_bin)));
-      break;
+    while (bin <= s->grid.n_edges && (s->count[bin] == 0 || seen + (double)s->count[bin] < want))
+      seen += (double)s->count[bin++];
+    if (bin > s->grid.n_edges) {
+      ret[i] = s->finite ? s->max : NAN;
+      continue;
     }
+    double low = bin > 0 ? fmax(s->grid.edges[bin - 1], s->min) : s->min;
+    double high = bin < s->grid.n_edges ? fmin(s->grid.edges[bin], s->max) : s->max;
+    ret[i] = fmin(high, low + (high - low) * fmin(1, fmax(0, (want - seen) / (double)s->count[bin])));
   }
 }
 

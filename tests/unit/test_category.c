@@ -253,16 +253,16 @@ static void unseen_is_told(void **state) {
 
 static void distinct_counts(void **state) {
   uint64_t random = seed_of_run();
-  for (double n = 1; n <= 1e6; n *= 10) {
+  for (int n = 1; n <= 1000000; n *= 10) {
     double worst = 0, mean = 0;
     for (int round = 0; round < 8; round++) {
       struct distinct d = {0};
-      for (double i = 0; i < n; i++) distinct_add(&d, test_random(&random));
+      for (int i = 0; i < n; i++) distinct_add(&d, test_random(&random));
       double off = distinct_estimate(&d) / n - 1;
       worst = fmax(worst, fabs(off));
       mean += off / 8;
     }
-    print_message("%.0f distinct: worst %.2f %%, mean %.2f %%\n", n, 100 * worst, 100 * mean);
+    print_message("%d distinct: worst %.2f %%, mean %.2f %%\n", n, 100 * worst, 100 * mean);
     assert_true(worst < 0.115 && fabs(mean) < 0.041); /* five standard errors of 2.3 % */
   }
   struct distinct none = {0};

@@ -229,6 +229,7 @@ static bool housing_record(void *arg, uint64_t line, const struct csv_field *fie
   for (size_t i = 0; i < HOUSING_COLUMNS; i++)
     h->rows[h->n].cells[i] = cell_from_text(fields[2 + i].text, fields[2 + i].len);
   snprintf(h->rows[h->n].text, sizeof h->rows[h->n].text, "%s", fields[5].text);
+  for (size_t i = 0; i < 3; i++) h->rows[h->n].cells[i].text = NULL; /* the reader's memory, soon gone */
   h->rows[h->n].cells[3].text = h->rows[h->n].text;
   h->n++;
   return true;

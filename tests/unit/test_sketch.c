@@ -286,10 +286,10 @@ static void moments(void **state) {
       values[i] = origin + (double)(test_random(&random) % 100000) / 1000;
       if (i % 50 == 7) values[i] *= far;
       sketch_add(&s, values[i]);
-      mean += values[i] / ARRAY_LEN(values);
+      mean += values[i] / 500.0;
     }
     for (size_t i = 0; i < ARRAY_LEN(values); i++) m2 += (values[i] - mean) * (values[i] - mean);
-    double deviation = sqrt(m2 / ARRAY_LEN(values));
+    double deviation = sqrt(m2 / 500.0);
     assert_near(sketch_mean(&s), mean, 1e-6 * deviation);
     assert_near(sketch_deviation(&s), deviation, 1e-6 * deviation);
     assert_true((far > 1) == (s.far.level > 0));
