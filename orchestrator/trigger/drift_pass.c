@@ -39,6 +39,7 @@ static void sink_fini(struct drift_sink *sink) {
 }
 
 static void keep(struct drift_values *values, const double *numbers, size_t n) {
+  if (n == 0) return;
   if (values->n + n > values->size) {
     values->size = values->size ? values->size + values->size / 2 : 1024;
     if (values->size < values->n + n) values->size = values->n + n;
