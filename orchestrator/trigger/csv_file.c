@@ -179,6 +179,7 @@ static size_t window_fill(const struct csv_file *file, struct window *window, ui
       window->size = want;
       window->bytes = mem_realloc(window->bytes, want + 1 + FASTCSV_PADDING);
     }
+    ORCH_ASSERT(window->bytes != NULL);
     ssize_t got = read_at(file, from + have, window->bytes + have, want - have, err);
     if (got < 0) return 0;
     have += (size_t)got;

@@ -12,8 +12,8 @@
 
 #define WHOLE_BYTES_MAX (64 << 20) /* larger files are not even tried whole */
 #define SAMPLE_WINDOWS 4096
-#define SAMPLE_NUMBERS_MAX 3000000
-#define BUILDERS_MAX 64 /* dictionaries built in one pass: about 250 KB each */
+#define SAMPLE_NUMBERS 1500000 /* at most aimed at: 12 MB */
+#define BUILDERS_MAX 64        /* dictionaries built in one pass: about 250 KB each */
 
 /* Measures of whole samples, which take the place of a sketch's. */
 struct exact {
@@ -228,35 +228,53 @@ static double row_bytes(const struct csv_file *file) {
 /* A sample of the reference's numbers; smaller when rows turn out to be shorter than those at its front. */
 static struct drift_pass *sample(struct work *work, struct err *err) {
   struct drift_files *files = work->files;
-  double rows = fmin(DRIFT_SAMPLE_ROWS, (double)SAMPLE_NUMBERS_MAX / 2 / (double)files->n_columns);
-  for (double bytes = rows * row_bytes(&files->ref);; bytes /= 8) {
+  double rows = fmin(DRIFT_SAMPLE_ROWS, (double)SAMPLE_NUMBERS / (double)files->n_columns);
+  uint64_t width = (uint64_t)(rows * row_bytes(&files->ref) / SAMPLE_WINDOWS) + 1;
+  for (bool fine = true; fine; width = width / 8 + 1) {
     struct drift_pass *pass = pass_new(work, true, DRIFT_VALUES, work->n_threads);
     pass->windows = SAMPLE_WINDOWS;
-    pass->window_bytes = (uint64_t)(bytes / SAMPLE_WINDOWS) + 1;
-    pass->share = bytes / (double)(files->ref.size - files->ref.body + 1);
-    pass->keep_max = SAMPLE_NUMBERS_MAX / work->n_threads;
-    bool fine = pass_run(work, pass, err);
+    pass->window_bytes = width;
+    pass->share = (double)(width * SAMPLE_WINDOWS) / (double)(files->ref.size - files->ref.body + 1);
+    pass->keep_max = SAMPLE_NUMBERS + SAMPLE_NUMBERS / 2;
+    fine = pass_run(work, pass, err);
     if (fine && !pass->overflowed) return pass;
-    bool smallest = pass->window_bytes == 1;
     pass_free(pass);
-    if (fine && smallest) fine = err_set(err, ERR_LIMIT, "%s: too many numbers for a sample", files->ref.name);
-    if (!fine) return NULL;
+    if (fine && width == 1) fine = err_set(err, ERR_LIMIT, "%s: too many numbers for a sample", files->ref.name);
+  }
+  return NULL;
+}
+
+/* Columns are sorted by several threads: each takes the next one. */
+struct sorting {
+  struct work *work;
+  struct drift_gathered *columns;
+  atomic_size_t next;
+};
+
+static void make_some_grids(void *arg) {
+  struct sorting *sorting = arg;
+  struct work *work = sorting->work;
+  for (size_t i; (i = atomic_fetch_add(&sorting->next, 1)) < work->files->n_columns;) {
+    struct drift_files_column *column = &work->files->columns[i];
+    struct drift_values *values = &sorting->columns[i].values;
+    if (column->missing) continue;
+    set_kind(column, &sorting->columns[i]);
+    if (!is_kind(column, PROFILE_NUMERIC)) continue;
+    sketch_grid_init(&work->grids[i], values->at, sort_finite(values));
+    sketch_index_init(&work->indexes[i], &work->grids[i]);
   }
 }
 
 static bool make_grids(struct work *work, struct err *err) {
-  struct drift_files *files = work->files;
   struct drift_pass *pass = sample(work, err);
   if (!pass) return false;
-  files->sampled_rows = pass->sinks[0].rows;
-  for (size_t i = 0; i < files->n_columns; i++) {
-    struct drift_gathered *g = &pass->sinks[0].columns[i];
-    if (files->columns[i].missing) continue;
-    set_kind(&files->columns[i], g);
-    if (!is_kind(&files->columns[i], PROFILE_NUMERIC)) continue;
-    sketch_grid_init(&work->grids[i], g->values.at, sort_finite(&g->values));
-    sketch_index_init(&work->indexes[i], &work->grids[i]);
-  }
+  struct sorting sorting = {.work = work, .columns = pass->sinks[0].columns};
+  uv_thread_t threads[DRIFT_THREADS_MAX];
+  unsigned started = 1;
+  work->files->sampled_rows = pass->sinks[0].rows;
+  while (started < work->n_threads && uv_thread_create(&threads[started], make_some_grids, &sorting) == 0) started++;
+  make_some_grids(&sorting);
+  for (unsigned i = 1; i < started; i++) uv_thread_join(&threads[i]);
   pass_free(pass);
   return true;
 }

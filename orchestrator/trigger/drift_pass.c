@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-#define ORDER_EVERY 8     /* one block of so many shows whether rows are sorted */
+#define ORDER_EVERY 16    /* one block of so many shows whether rows are sorted */
 #define SEED 0x6472696674 /* the same files give the same sample */
 
 /* ---- sinks ---- */
