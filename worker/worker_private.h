@@ -1,6 +1,6 @@
 /* What the files of the worker share: one struct, driven from callbacks on one loop.
  *
- *   claim.c      exchange: hand in what ended, take what is next, in one statement
+ *   claim.c      exchange: hand in what ended, take what is next, in one statement (or a leaner one for one and one)
  *   heartbeat.c  register, heartbeat, resume after trouble, leave
  *   worker.c     start, signals, stop
  *

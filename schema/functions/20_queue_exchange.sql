@@ -347,6 +347,76 @@ BEGIN
   END LOOP;
 END $$;
 
+-- Hands in one job that succeeded and takes one: what a busy worker does all day, so without the weight of arrays and
+-- batches. Answers as job_exchange does, with which it agrees in everything; whatever is not the plain case goes there.
+--
+-- The plain case: all that the worker can run needs the same as the job that ends. Then the next fits where that one was,
+-- whatever else runs, and stands at the head of one stretch of the index.
+--
+-- Written for what PostgreSQL does at every call (docs/performance.md has the instructions that each piece costs):
+-- setting up a statement is dearer than running it, so statements are few and return few columns; an expression is as
+-- dear as a column, so the rare duties share one condition.
+CREATE OR REPLACE FUNCTION orch.job_swap(p_worker bigint, p_job bigint, p_lease bigint, p_result jsonb, p_free jsonb DEFAULT NULL)
+RETURNS SETOF orch.job_grant LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  v_pipeline bigint;
+  v_proposal bigint;
+  v_enqueued timestamptz;
+  v_claimed timestamptz;
+  v_class int;
+  v_rank smallint;
+  v_attempt smallint;
+  v_step text;
+  v_role text;
+  v_subject text;
+  v_duties boolean;
+  r orch.job_grant;
+BEGIN
+  DELETE FROM orch.job q WHERE q.id = p_job AND q.state = 'running' AND q.lease = p_lease AND q.worker_id = p_worker
+    RETURNING q.pipeline_id, q.proposal_id, q.enqueued_at, q.claimed_at, q.class_id, q.rank, q.attempt, q.step, q.role, q.subject,
+              q.proposal_id IS NOT NULL OR q.claimed_at <= now() - interval '1 s' OR random() < 0.0625
+    INTO v_pipeline, v_proposal, v_enqueued, v_claimed, v_class, v_rank, v_attempt, v_step, v_role, v_subject, v_duties;
+  IF NOT FOUND THEN
+    RETURN QUERY SELECT * FROM orch.job_exchange(p_worker, ARRAY[p_job], ARRAY[p_lease], NULL, ARRAY[p_result], 1, p_free);
+    RETURN;
+  END IF;
+  INSERT INTO orch.job_history (id, pipeline_id, proposal_id, lease, worker_id, enqueued_at, claimed_at, class_id, rank,
+                                attempt, state, step, role, subject, result)
+  VALUES (p_job, v_pipeline, v_proposal, p_lease, p_worker, v_enqueued, v_claimed, v_class, v_rank,
+          v_attempt, 'succeeded', v_step, v_role, v_subject, p_result);
+  IF v_duties THEN
+    PERFORM orch.queue_lane_learn(v_pipeline, 1, date_part('epoch', now() - v_claimed) * 1000);
+    IF v_proposal IS NOT NULL THEN
+      PERFORM orch.proposal_on_job(v_proposal, p_job, v_step, v_role, v_subject, 'succeeded', p_result);
+    END IF;
+  END IF;
+  RETURN NEXT ('ok', p_job, p_lease, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::orch.job_grant;
+  PERFORM FROM orch.worker w WHERE w.id = p_worker AND w.state = 'active' AND w.classes = ARRAY[v_class];
+  IF FOUND THEN
+    UPDATE orch.job q
+       SET state = 'running', lease = nextval('orch.job_lease'), worker_id = p_worker, attempt = q.attempt + 1,
+           claimed_at = now(), deadline_at = now() + (q.timeout_ms + 60000) * interval '1 ms'
+     WHERE q.ctid = (SELECT n.ctid FROM orch.job n WHERE n.class_id = v_class AND n.state = 'queued'
+                      ORDER BY n.rank, n.tag, n.id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING 'claimed', q.id, q.lease, q.attempt, q.timeout_ms, q.pipeline_id, q.proposal_id, q.step, q.role, q.subject,
+              CASE WHEN q.proposal_id IS NOT NULL THEN orch.job_brief(q) END
+      INTO r;
+    IF FOUND THEN
+      -- The clock is a hint and may lag; behind jobs of a second and more, or of a proposal, it does not.
+      IF v_duties THEN
+        PERFORM orch.queue_clock_advance((SELECT q.tag FROM orch.job q WHERE q.id = r.job AND q.state = 'running'));
+      END IF;
+      RETURN NEXT r;
+      RETURN;
+    END IF;
+  ELSIF NOT EXISTS (SELECT FROM orch.worker w WHERE w.id = p_worker AND w.state = 'active') THEN
+    RETURN; -- given up on: it may still hand in, and not take
+  END IF;
+  -- Several classes; or nothing waits; or the row changed between the look and the lock, and a new look sees it.
+  RETURN QUERY SELECT * FROM orch.job_exchange(p_worker, NULL, NULL, NULL, NULL, 1, p_free);
+END $$;
+
 CREATE OR REPLACE FUNCTION orch.job_claim(p_worker bigint, p_slots int, p_free jsonb DEFAULT NULL)
 RETURNS SETOF orch.job_grant LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -70,7 +70,7 @@ BEGIN
       DELETE FROM orch.job WHERE id = j.id AND state = 'running';
       PERFORM orch.queue_end(j, 'failed', '{"error": "the worker fell silent, and no attempt is left"}', p_outcome);
     ELSE
-      UPDATE orch.job SET state = 'queued', worker_id = NULL, claimed_at = NULL, deadline_at = NULL, progress = NULL,
+      UPDATE orch.job SET state = 'queued', lease = nextval('orch.job_lease'), worker_id = NULL, claimed_at = NULL, deadline_at = NULL, progress = NULL,
              progress_text = NULL, attempt = j.attempt - (p_outcome = 'handed back')::int
        WHERE id = j.id AND state = 'running';
       INSERT INTO orch.job_attempt (job_id, lease, attempt, worker_id, outcome, claimed_at)

@@ -27,7 +27,7 @@ BEGIN
       'outbox_claim', 'outbox_done', 'outbox_retry', 'chat_message_record', 'windows_claim', 'profiles_read', 'observations_read',
       'windows_close', 'probe_claim', 'probe_report', 'housekeeping', 'session_create', 'session_check', 'session_end', 'jobs_recover', 'jobs_promote_due', 'workers_forget']),
     ('orch_worker', ARRAY['worker_register', 'worker_heartbeat', 'worker_resume', 'worker_stop', 'job_claim',
-      'job_exchange', 'job_finish', 'job_progress', 'job_release'])
+      'job_exchange', 'job_swap', 'job_finish', 'job_progress', 'job_release'])
     ) AS t(roles, names) LOOP
     -- A name without a function is a mistake here, not something to pass over.
     IF EXISTS (SELECT FROM unnest(r.names) n WHERE NOT EXISTS (

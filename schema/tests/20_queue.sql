@@ -1,6 +1,6 @@
 -- The queue: every arrow of a job, the two recoveries by name, fairness, capacity, and I5 against the owner.
 BEGIN;
-SELECT plan(67);
+SELECT plan(86);
 
 -- Proposals are told of ends; here it is only written down.
 CREATE TABLE told (proposal bigint, job bigint, state text);
@@ -50,6 +50,7 @@ SELECT orch.job_enqueue(1, NULL, 'b', 'step') AS b \gset
 SELECT lease AS lb FROM orch.job_claim(:w1, 1) \gset
 SELECT throws_ok(format('UPDATE orch.job SET lease = lease - 1 WHERE id = %s', :b), 'OR002', NULL, 'a lease never goes back');
 SELECT throws_ok(format('UPDATE orch.job SET worker_id = %s WHERE id = %s', :w2, :b), 'OR002', NULL, 'nor to another worker under the same number');
+SELECT throws_ok(format('UPDATE orch.job SET worker_id = NULL, state = ''queued'' WHERE id = %s', :b), 'OR002', NULL, 'nor back without a new one');
 SELECT throws_ok(format('UPDATE orch.job SET id = id + 1000 WHERE id = %s', :b), 'OR002', NULL, 'a job keeps its id');
 SELECT is(orch.job_release(:w1, :b, :lb), 'ok', 'running -> queued, handed back');
 SELECT is((SELECT attempt FROM orch.job WHERE id = :b), 0::smallint, 'no attempt is burnt');
@@ -133,6 +134,66 @@ SELECT is((SELECT array_agg(outcome) FROM orch.job_exchange(:w3, ARRAY[:y], ARRA
 SELECT is((SELECT array_agg(outcome) FROM orch.job_exchange(:w2, ARRAY[:y], ARRAY[:ly], NULL, ARRAY['{"exit_code": 0}']::jsonb[], 0)), ARRAY['ok'], 'and rightly');
 SELECT is((SELECT array_agg(outcome) FROM orch.job_exchange(:w2, ARRAY[:y], ARRAY[:ly], NULL, NULL, 0)), ARRAY['lease_lost'], 'once');
 
+-- One for one: job_swap agrees with job_exchange, in the plain case and in every other
+DELETE FROM orch.job;
+SELECT orch.job_enqueue_many(1, NULL, ARRAY['s1', 's2', 's3', 's4'], 'step') AS s1 \gset
+SELECT id AS alone FROM orch.job_class WHERE labels = '{}' AND cpu = 1 AND memory_bytes = 0 AND gpu = 0 \gset
+SELECT is((SELECT classes FROM orch.worker WHERE id = :w2), ARRAY[:alone], 'a worker of one kind of job');
+SELECT job AS x, lease AS lx FROM orch.job_claim(:w2, 1) \gset
+SELECT results_eq(format('SELECT outcome, job, attempt::int, step FROM orch.job_swap(%s, %s, %s, ''{"exit_code": 0}'')', :w2, :x, :lx),
+  format('VALUES (''ok'', %s::bigint, NULL::int, NULL), (''claimed'', %s, 1, ''s2'')', :s1, :s1 + 1), 'one ends, the next is taken');
+SELECT is(state || ' ' || step || ' ' || (result ->> 'exit_code') || ' ' || (worker_id = :w2 AND lease = :lx AND claimed_at IS NOT NULL),
+  'succeeded s1 0 true', 'and the first is history') FROM orch.job_history WHERE id = :s1;
+SELECT lease AS l2 FROM orch.job WHERE id = :s1 + 1 AND state = 'running' AND worker_id = :w2 AND deadline_at > now() \gset
+SELECT ok(:l2 > :lx, 'under a greater lease, with a deadline');
+SELECT results_eq(format('SELECT outcome, step FROM orch.job_swap(%s, %s, %s, NULL)', :w2, :s1 + 1, :lx),
+  $$VALUES ('lease_lost', NULL), ('claimed', 's3')$$, 'a wrong lease ends nothing; the free slot is filled');
+SELECT is((SELECT outcome FROM orch.job_swap(:w3, :s1 + 1, :l2, NULL) LIMIT 1), 'lease_lost', 'nor does another worker');
+SELECT is(place(:s1 + 1), 'running', 'so it runs on');
+SELECT results_eq(format('SELECT outcome FROM orch.job_swap(%s, %s, %s, NULL)', :w2, :s1 + 1, :l2), $$VALUES ('ok')$$, 'with nothing left, it only ends');
+SELECT results_eq(format('SELECT outcome FROM orch.job_swap(%s, %s, %s, NULL)', :w2, :s1 + 1, :l2), $$VALUES ('lease_lost')$$, 'once');
+SELECT lease AS l3 FROM orch.job WHERE id = :s1 + 2 \gset
+SELECT orch.job_enqueue(1, NULL, 'low', 'step', NULL, -1) AS low, orch.job_enqueue(1, NULL, 'high', 'step', NULL, 1) AS high \gset
+SELECT results_eq(format('SELECT outcome, step FROM orch.job_swap(%s, %s, %s, NULL)', :w2, :s1 + 2, :l3),
+  $$VALUES ('ok', NULL), ('claimed', 'high')$$, 'in order of priority');
+SELECT lease AS lh FROM orch.job WHERE id = :high \gset
+SELECT orch.job_enqueue(1, NULL, 'two', 'step', NULL, 2, '{"cpu": 2}') AS two \gset
+SELECT results_eq(format('SELECT outcome, step FROM orch.job_swap(%s, %s, %s, NULL, ''{"cpu": 1}'')', :w2, :high, :lh),
+  $$VALUES ('ok', NULL::text)$$, 'a bigger job that must wait for room is not overtaken');
+SELECT lease AS lx FROM orch.job_claim(:w2, 1, '{"cpu": 2}') \gset
+SELECT results_eq(format('SELECT outcome, step FROM orch.job_swap(%s, %s, %s, NULL, ''{"cpu": 2}'')', :w2, :two, :lx),
+  $$VALUES ('ok', NULL), ('claimed', 'low')$$, 'from one kind of job to another');
+SELECT lease AS lx FROM orch.job WHERE id = :low \gset
+SELECT FROM orch.job_enqueue(1, NULL, 'left', 'step');
+UPDATE orch.worker SET state = 'silent' WHERE id = :w2;
+SELECT results_eq(format('SELECT outcome FROM orch.job_swap(%s, %s, %s, NULL)', :w2, :low, :lx), $$VALUES ('ok')$$,
+  'a silent worker hands in, and takes nothing');
+SELECT FROM orch.worker_heartbeat(:w2, NULL, NULL);
+DELETE FROM orch.job;
+
+-- A proposal hears of it before the claim, so that the step that follows is taken at once, with its brief
+CREATE OR REPLACE FUNCTION orch.proposal_on_job(p_proposal_id bigint, p_job_id bigint, p_step text, p_role text,
+  p_subject text, p_state text, p_result jsonb) RETURNS void LANGUAGE sql AS $$
+  INSERT INTO public.told VALUES (p_proposal_id, p_job_id, p_state);
+  SELECT orch.job_enqueue(2, p_proposal_id, 'second', 'step') WHERE p_step = 'first' $$;
+UPDATE orch.worker SET classes = ARRAY[:alone] WHERE id = :w2;
+SELECT orch.job_enqueue(2, 9, 'first', 'train') AS first \gset
+SELECT lease AS lx FROM orch.job_claim(:w2, 1) \gset
+SELECT FROM setval('orch.queue_clock', 0);
+CREATE TEMPORARY TABLE swapped AS SELECT * FROM orch.job_swap(:w2, :first, :lx, '{"output": "x"}');
+SELECT is((SELECT array_agg(outcome || coalesce(' ' || step, '')) FROM swapped), ARRAY['ok', 'claimed second'],
+  'what the proposal asks for next is taken at once');
+SELECT is(brief, jsonb_build_object('job', job, 'lease', lease), 'with its brief') FROM swapped WHERE step = 'second';
+SELECT is((SELECT array_agg(state) FROM told WHERE job = :first), ARRAY['succeeded'], 'the proposal heard once');
+SELECT is(pg_sequence_last_value('orch.queue_clock'), (SELECT tag FROM orch.job WHERE step = 'second'), 'and the clock moved');
+SELECT orch.job_enqueue(1, NULL, 'here', 'step') AS here, orch.job_enqueue(1, NULL, 'elsewhere', 'step', NULL, 9, '{"cpu": 3}') AS elsewhere \gset
+UPDATE orch.worker SET classes = ARRAY[:alone] WHERE id = :w2;
+SELECT job AS x, lease AS lx FROM swapped WHERE step = 'second' \gset
+SELECT results_eq(format('SELECT outcome, step FROM orch.job_swap(%s, %s, %s, NULL)', :w2, :x, :lx),
+  $$VALUES ('ok', NULL), ('claimed', 'here')$$, 'never what the worker cannot run');
+UPDATE orch.worker w SET classes = orch.queue_classes_for(w.labels, w.cpu, w.memory_bytes, w.gpu) WHERE id = :w2;
+DELETE FROM orch.job;
+
 -- Fair: the one job of a pipeline does not wait for another's hundred; priority comes first
 SELECT FROM orch.job_enqueue_many(11, NULL, array_fill('flood'::text, ARRAY[100]), 'step');
 SELECT FROM orch.job_claim(:w2, 5);
@@ -154,6 +215,7 @@ SELECT throws_ok($$SELECT orch.job_enqueue(1, NULL, 'x', 'cook')$$, 'OR003', NUL
 SELECT throws_ok(format('SELECT orch.job_exchange(%s, ARRAY[1, 2]::bigint[], ARRAY[1]::bigint[], NULL, NULL, 0)', :w2), 'OR003', NULL, 'so is a lopsided batch');
 SELECT is((SELECT count(*) FROM information_schema.role_table_grants WHERE grantee = 'orch_worker' AND table_schema = 'orch'), 0::bigint, 'a worker reads no table');
 SELECT ok(has_function_privilege('orch_worker', 'orch.job_exchange(bigint,bigint[],bigint[],text[],jsonb[],int,jsonb)', 'EXECUTE')
+  AND has_function_privilege('orch_worker', 'orch.job_swap(bigint,bigint,bigint,jsonb,jsonb)', 'EXECUTE')
   AND NOT has_function_privilege('orch_worker', 'orch.job_enqueue(bigint,bigint,text,text,text,int,jsonb,bigint,jsonb,timestamptz)', 'EXECUTE')
   AND NOT has_function_privilege('orch_worker', 'orch.queue_end(orch.job,text,jsonb,text)', 'EXECUTE'), 'and calls its own functions only');
 SELECT * FROM finish();

@@ -11,7 +11,7 @@ GRANT USAGE ON SCHEMA test TO PUBLIC;
 CREATE FUNCTION test.may_call(p_role text) RETURNS text[] LANGUAGE sql AS $$
   SELECT array_agg(DISTINCT p.proname::text ORDER BY p.proname::text) FROM pg_proc p
   WHERE p.pronamespace = 'orch'::regnamespace AND has_function_privilege(p_role, p.oid, 'EXECUTE') $$;
-SELECT is(test.may_call('t_worker'), ARRAY['job_claim', 'job_exchange', 'job_finish', 'job_progress', 'job_release', 'worker_heartbeat',
+SELECT is(test.may_call('t_worker'), ARRAY['job_claim', 'job_exchange', 'job_finish', 'job_progress', 'job_release', 'job_swap', 'worker_heartbeat',
   'worker_register', 'worker_resume', 'worker_stop'], 'a worker claims, reports, heartbeats and finishes: nothing else');
 SELECT is(test.may_call('t_reader'), ARRAY['api_audit', 'api_gate', 'api_history', 'api_incident', 'api_incidents', 'api_lineage', 'api_metrics', 'api_monitors', 'api_outbox', 'api_pipeline',
   'api_pipelines', 'api_proposal', 'api_proposals', 'api_reviewers', 'api_signals', 'api_status', 'api_tokens', 'api_version', 'api_versions',

@@ -88,9 +88,18 @@ static const char floor_exchange[] =
     " update q set state = 1, attempt = attempt + 1, started_at = now() where (select count(*) from d) >= 0"
     " and id = any(array(select id from q where state = 0 and run_at <= now() order by priority, run_at, id"
     " limit $4::int for update skip locked)) returning 'claimed', id, 0, $1::bigint, $3::bigint[]";
+/* One at a time, the leanest statement that finishes one and claims one: scalars, one row, no history. */
+static const char floor_swap[] =
+    "with d as (update q set state = 2, finished_at = now() where id = $2::bigint and state = 1)"
+    " update q set state = 1, attempt = attempt + 1, started_at = now() where $1::bigint >= 0 and $3::bigint >= 0"
+    " and id = (select id from q where state = 0 and run_at <= now() order by priority, run_at, id"
+    " limit 1 for update skip locked) returning 'claimed', id, 0";
 static const char orch_enqueue[] = "select orch.job_enqueue(1, null, 'noop', 'step')";
 static const char orch_exchange[] = "select outcome, job, lease from orch.job_exchange($1, $2, $3, null, null, $4,"
                                     " '{\"cpu\": 10000, \"memory_bytes\": 1, \"gpu\": 0}')";
+/* What a worker sends when one job has succeeded and one slot is free. */
+static const char orch_swap[] = "select outcome, job, lease from orch.job_swap($1, $2, $3, null,"
+                                " '{\"cpu\": 10000, \"memory_bytes\": 1, \"gpu\": 0}')";
 
 static void fill(PGconn *db) {
   int n = opt.fill_rows;
@@ -138,7 +147,7 @@ static long register_worker(PGconn *db) {
 struct client {
   PGconn *db;
   pthread_t thread;
-  char worker[24];
+  char worker[24], job[24], lease[24]; /* the last job taken: with one held, the one */
   struct strbuf jobs, leases;
   int held;
   long done;
@@ -154,10 +163,14 @@ static void client_init(struct client *c) {
   const char *sql = strcmp(opt.what, "enqueue") == 0 ? (is_orch() ? orch_enqueue : floor_enqueue)
                                                      : (is_orch() ? orch_exchange : floor_exchange);
   PQclear(check(c->db, PQprepare(c->db, "s", sql, 0, NULL)));
+  PQclear(check(c->db, PQprepare(c->db, "one", is_orch() ? orch_swap : floor_swap, 0, NULL)));
 }
 
-/* Hands in what is held, takes the next batch. False once there is nothing to do. */
-static bool client_exchange(struct client *c) {
+static PGresult *send_swap(struct client *c) {
+  const char *values[] = {c->worker, c->job, c->lease};
+  return check(c->db, PQexecPrepared(c->db, "one", 3, values, NULL, NULL, 0));
+}
+static PGresult *send_exchange(struct client *c) {
   char slots[16];
   snprintf(slots, sizeof slots, "%d", opt.batch);
   if (c->held == 0) {
@@ -167,7 +180,13 @@ static bool client_exchange(struct client *c) {
   strbuf_putc(&c->jobs, '}');
   strbuf_putc(&c->leases, '}');
   const char *values[] = {c->worker, strbuf_text(&c->jobs), strbuf_text(&c->leases), slots};
-  PGresult *res = check(c->db, PQexecPrepared(c->db, "s", 4, values, NULL, NULL, 0));
+  return check(c->db, PQexecPrepared(c->db, "s", 4, values, NULL, NULL, 0));
+}
+
+/* Hands in what is held, takes the next batch: as a worker does, one for one by a statement of its own. False once
+ * there is nothing to do. */
+static bool client_exchange(struct client *c) {
+  PGresult *res = c->held == 1 && opt.batch == 1 ? send_swap(c) : send_exchange(c);
   int handed_in = c->held;
   strbuf_reset(&c->jobs);
   strbuf_reset(&c->leases);
@@ -180,6 +199,8 @@ static bool client_exchange(struct client *c) {
     strbuf_puts(&c->jobs, PQgetvalue(res, i, 1));
     strbuf_putc(&c->leases, c->held ? ',' : '{');
     strbuf_puts(&c->leases, PQgetvalue(res, i, 2));
+    snprintf(c->job, sizeof c->job, "%s", PQgetvalue(res, i, 1));
+    snprintf(c->lease, sizeof c->lease, "%s", PQgetvalue(res, i, 2));
     c->held++;
   }
   PQclear(res);

@@ -257,7 +257,7 @@ def bench_queue(rounds):
         row(f"batched drain, {processes} process{'es' if processes > 1 else ''}, history kept", f"orch {two}{processes} conns=2",
             f"graphile-worker {two}{processes}", "graphile-worker", "at least 1", least=1)
     row("one at a time, 4 connections", f"orch {one}", peer, "graphile-worker, 24 at once,", "at least 1.3", least=1.3)
-    row("the same, beside bench_queue's floor (arrays; see below)", f"orch {one}", f"floor {one}", "bare statement", "-")
+    row("the same, beside a bare statement without history", f"orch {one}", f"floor {one}", "bare statement", "-")
     row("the same with 1,000,000 finished", f"orch {one} fill=finished", f"orch {one}", "without", "flat", least=0.9)
     row("the same with 1,000,000 for later", f"orch {one} fill=later", f"orch {one}", "without", "flat", least=0.9)
     ours, floor = m["orch latency"]["p50_ms"], m["floor latency"]["p50_ms"]

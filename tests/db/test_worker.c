@@ -253,6 +253,24 @@ static void a_proposal_becomes_a_candidate_at_its_gate(void **state) {
   store_close(store);
 }
 
+/* With its only slot busy it hands in the training and takes the evaluation, which that asked for, in one call. */
+static void a_busy_worker_hands_in_one_and_takes_one(void **state) {
+  struct err err = {0};
+  assert_true(db_sync_exec(db,
+                           "do $$ begin execute format('alter database %I set track_functions = pl', "
+                           "current_database()); end $$",
+                           &err));
+  write_code(TRAIN_WELL);
+  pid_t worker = start_worker(1, 10000, 5000);
+  propose();
+  await(STATE, "awaiting_approval");
+  assert_int_equal(stop_worker(worker, SIGTERM), 0); /* a leaving connection brings its statistics */
+  await("select (sum(calls) > 0)::text from pg_stat_user_functions where funcname = 'job_swap'", "true");
+  assert_string_equal(ask("select string_agg(role || ' ' || state, ', ' order by id) from orch.job_history"),
+                      "train succeeded, evaluate succeeded");
+  assert_string_equal(ask("select count(*)::text from orch.job_attempt"), "0");
+}
+
 static void a_step_that_asks_is_tried_again(void **state) {
   char script[1024];
   snprintf(script, sizeof script, "[ $ORCH_ATTEMPT = 2 ] || exit 75\n%s", TRAIN_WELL);
@@ -368,6 +386,7 @@ int main(int argc, char **argv) {
   }
   const struct CMUnitTest tests[] = {
       TEST(a_proposal_becomes_a_candidate_at_its_gate),
+      TEST(a_busy_worker_hands_in_one_and_takes_one),
       TEST(a_step_that_asks_is_tried_again),
       TEST(a_refused_result_becomes_a_failure),
       TEST(without_a_server_it_waits_and_leaves),
