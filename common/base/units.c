@@ -76,3 +76,9 @@ void units_format_size(int64_t bytes, char out[UNITS_TEXT_SIZE]) {
   for (; value >= 1023.95 && i + 1 < ARRAY_LEN(names); i++) value /= 1024;
   snprintf(out, UNITS_TEXT_SIZE, "%.1f %s", value, names[i]);
 }
+
+void units_format_number(double value, char out[UNITS_TEXT_SIZE]) {
+  double size = value < 0 ? -value : value;
+  /* From 1000 on four digits leave no fraction, and %g would begin to write exponents soon after. */
+  snprintf(out, UNITS_TEXT_SIZE, size >= 999.95 && size < 999999999.5 ? "%.0f" : "%.4g", value);
+}

@@ -18,4 +18,8 @@ void units_format_duration(int64_t ms, char out[UNITS_TEXT_SIZE]);
 /* For people: "512 B", "1.4 MiB". */
 void units_format_size(int64_t bytes, char out[UNITS_TEXT_SIZE]);
 
+/* A measured number for people, to four digits where it has a fraction: "0.04213", "6.25", "41000", "123456789"; with
+ * an exponent from 10^9 on and below 0.0001. */
+void units_format_number(double value, char out[UNITS_TEXT_SIZE]);
+
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/units.h"
 #include "stats/fdr.h"
 
 const double drift_quantile_levels[DRIFT_QUANTILES] = {0.05, 0.25, 0.5, 0.75, 0.95};
@@ -130,8 +131,10 @@ static void moved_words(const struct drift_column *c, char *out, size_t size) {
   const char *way = c->quantiles_now[2] > c->quantiles_ref[2]   ? "up"
                     : c->quantiles_now[2] < c->quantiles_ref[2] ? "down"
                                                                 : "unchanged";
-  snprintf(out, size, "KS %.2f, median %.4g -> %.4g (%s)", c->d.ks.statistic, c->quantiles_ref[2], c->quantiles_now[2],
-           way);
+  char before[UNITS_TEXT_SIZE], after[UNITS_TEXT_SIZE];
+  units_format_number(c->quantiles_ref[2], before);
+  units_format_number(c->quantiles_now[2], after);
+  snprintf(out, size, "KS %.2f, median %s -> %s (%s)", c->d.ks.statistic, before, after, way);
 }
 
 static void drift_words(const struct drift_rule *rule, struct drift_column *c) {

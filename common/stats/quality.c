@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/units.h"
 #include "stats/distance.h"
 #include "stats/hash.h"
 #include "stats/special.h"
@@ -86,7 +87,7 @@ static void check_constant(const struct quality_rule *rule, const struct profile
     if (a->finite == 0 || b->finite < 2 || a->min == a->max || b->min != b->max) return;
     share = (double)a->count[sketch_bin(&a->grid, b->min)] / (double)a->finite;
     m = (double)b->finite;
-    snprintf(value, sizeof value, "%.6g", b->min);
+    units_format_number(b->min, value);
   } else {
     const struct category *a = ref->category, *b = now->category;
     uint64_t present = category_present(b);
@@ -112,10 +113,12 @@ static void check_range(const struct quality_rule *rule, const struct profile_co
   struct measure_share share = measure_share_change(2, a->finite + 1, b->below + b->above, b->finite);
   if (!grew(rule->out_of_range, rule->p_value, &share)) return;
   struct quality_fault *fault = fault_new(faults, QUALITY_RANGE, 0, share.now, share.p_value);
+  char low[UNITS_TEXT_SIZE], high[UNITS_TEXT_SIZE];
+  units_format_number(a->grid.low, low);
+  units_format_number(a->grid.high, high);
   snprintf(fault->why, sizeof fault->why,
-           "%.1f %% of the values are out of the reference's range %.6g to %.6g (%llu below, %llu above; p %.2g)",
-           100 * share.now, a->grid.low, a->grid.high, (unsigned long long)b->below, (unsigned long long)b->above,
-           share.p_value);
+           "%.1f %% of the values are out of the reference's range %s to %s (%llu below, %llu above; p %.2g)",
+           100 * share.now, low, high, (unsigned long long)b->below, (unsigned long long)b->above, share.p_value);
 }
 
 static void check_unseen(const struct quality_rule *rule, const struct distances *d, struct faults *faults) {

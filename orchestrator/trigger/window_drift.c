@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/units.h"
 
 struct own {
   struct window_columns columns;
@@ -135,7 +136,11 @@ static void fault_words(const struct judged *j, size_t i, struct strbuf *out) {
 static void drift_words(const struct judged *j, size_t i, struct strbuf *out) {
   const struct drift_column *c = &j->said[i];
   strbuf_printf(out, "%s drifted: PSI %.2f", j->columns->items[i].name, c->d.psi);
-  if (!c->d.categorical) strbuf_printf(out, ", median %.4g -> %.4g", c->quantiles_ref[2], c->quantiles_now[2]);
+  if (c->d.categorical) return;
+  char before[UNITS_TEXT_SIZE], after[UNITS_TEXT_SIZE];
+  units_format_number(c->quantiles_ref[2], before);
+  units_format_number(c->quantiles_now[2], after);
+  strbuf_printf(out, ", median %s -> %s", before, after);
 }
 
 static void title_words(const struct judged *j, enum drift_verdict verdict, int64_t since_row, const char *since_at,

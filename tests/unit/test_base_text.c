@@ -264,6 +264,12 @@ static void expect_size(int64_t bytes, const char *want) {
   assert_string_equal(out, want);
 }
 
+static void expect_number(double value, const char *want) {
+  char out[UNITS_TEXT_SIZE];
+  units_format_number(value, out);
+  assert_string_equal(out, want);
+}
+
 static void units_for_people(void **state) {
   expect_duration(0, "0 ms");
   expect_duration(950, "950 ms");
@@ -278,6 +284,15 @@ static void units_for_people(void **state) {
   expect_size(1468006, "1.4 MiB");
   expect_size(1048575, "1.0 MiB");
   expect_size(INT64_MAX, "8388608.0 TiB");
+  expect_number(0, "0");
+  expect_number(0.042126, "0.04213");
+  expect_number(6.25, "6.25");
+  expect_number(999.3, "999.3");
+  expect_number(999.96, "1000");
+  expect_number(-41000.4, "-41000");
+  expect_number(123456789, "123456789");
+  expect_number(1.5e9, "1.5e+09");
+  expect_number(0.00001, "1e-05");
 }
 
 int main(void) {
