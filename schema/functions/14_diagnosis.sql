@@ -84,10 +84,10 @@ DECLARE
 BEGIN
   FOR m IN SELECT * FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND active AND kind IN ('performance', 'estimated_performance')
            ORDER BY kind <> 'performance', name LOOP
-    SELECT jsonb_agg(jsonb_build_object('at', orch.rfc3339(coalesce(w.to_at, w.newest_at, w.closed_at)), 'row', w.to_row, 'value', w.value, 'rows', w.rows) ORDER BY w.number)
+    SELECT jsonb_agg(jsonb_build_object('at', orch.rfc3339(w.at), 'row', w.to_row, 'value', w.value, 'rows', w.rows) ORDER BY w.number)
       INTO v_series
-      FROM (SELECT x.number, x.to_at, (x.result ->> 'newest_at')::timestamptz AS newest_at, x.closed_at, x.to_row, x.rows,
-               orch.metric(x.result, 'value') AS value FROM orch.monitor_window x
+      FROM (SELECT x.number, coalesce(x.to_at, orch.diagnosis_time(x.result ->> 'newest_at', x.closed_at)) AS at, x.to_row, x.rows,
+              orch.metric(x.result, 'value') AS value FROM orch.monitor_window x
             WHERE x.monitor_id = m.id AND x.version_id = p_version_id AND x.verdict NOT IN ('insufficient', 'warming')
               AND orch.metric(x.result, 'value') IS NOT NULL ORDER BY x.number DESC LIMIT 60) w;
     CONTINUE WHEN v_series IS NULL;
@@ -131,9 +131,9 @@ BEGIN
   IF l IS NULL THEN RETURN NULL; END IF;
   -- Where it stood when this began: its last window before, else its evaluation.
   SELECT orch.metric(x, 'value') INTO v_then FROM jsonb_array_elements(l -> 'series') WITH ORDINALITY t(x, o)
-    WHERE (x ->> 'at')::timestamptz <= p_since ORDER BY o DESC LIMIT 1;
+    WHERE (x ->> 'at')::timestamptz < p_since ORDER BY o DESC LIMIT 1;
   v_then := coalesce(v_then, orch.metric(l, 'at_promotion'));
-  SELECT count(*) INTO v_count FROM jsonb_array_elements(l -> 'series') x WHERE (x ->> 'at')::timestamptz > p_since;
+  SELECT count(*) INTO v_count FROM jsonb_array_elements(l -> 'series') x WHERE (x ->> 'at')::timestamptz >= p_since;
   IF v_count = 0 THEN RETURN format('%s has not been measured since', l ->> 'metric'); END IF;
   v_worse := CASE WHEN l ->> 'better' = 'up' THEN v_now < v_then ELSE v_now > v_then END;
   RETURN format('since then the live model went from %s to %s in %s%s over %s%s: ', coalesce(orch.words_number(v_then), 'an unknown'), orch.words_number(v_now),
@@ -180,9 +180,11 @@ BEGIN
   SELECT greatest(jsonb_array_length(v_all) - c_shown, 0) + coalesce(sum(least(greatest(orch.metric(s.detail, 'more_columns'), 0), 100000)), 0)::bigint INTO v_more
     FROM orch.signal s WHERE s.proposal_id = q.id;
 
-  -- Since when: the signal that began first, by the time of its rows when they carry one.
+  -- Since when: of the signals that the summary leads with, the one that began first, by the time of its rows when they
+  -- carry one.
   SELECT s.*, orch.metric(s.detail, 'since_row') AS since_row, s.detail ->> 'since_at' AS since_at INTO r FROM orch.signal s
-    WHERE s.proposal_id = q.id AND s.kind <> 'manual' ORDER BY orch.diagnosis_time(s.detail ->> 'since_at', s.first_at), s.id LIMIT 1;
+    WHERE s.proposal_id = q.id AND s.kind <> 'manual'
+    ORDER BY orch.diagnosis_rank(s.kind), orch.diagnosis_time(s.detail ->> 'since_at', s.first_at), s.id LIMIT 1;
   IF FOUND THEN
     v_at := orch.diagnosis_time(r.since_at, r.first_at);
     v_since := jsonb_build_object('row', r.since_row, 'at', orch.rfc3339(v_at), 'rows', orch.metric(r.detail, 'window', 'rows'),
@@ -229,6 +231,11 @@ BEGIN
     'summary', orch.diagnosis_summary(q, v_verdict, v_columns, jsonb_array_length(v_all), v_since, v_faults, v_live));
 END $$;
 
+-- Which kind of signal a summary leads with: what moved, then what it did to the model, then who asked.
+CREATE OR REPLACE FUNCTION orch.diagnosis_rank(p_kind text) RETURNS int LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE WHEN p_kind IN ('drift', 'prediction_drift') THEN 1 WHEN p_kind = 'performance' THEN 2 WHEN p_kind = 'schedule' THEN 3 ELSE 4 END
+$$;
+
 -- A time out of a detail, or p_else for what is none.
 CREATE OR REPLACE FUNCTION orch.diagnosis_time(p_text text, p_else timestamptz) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -249,7 +256,7 @@ DECLARE
                    FROM jsonb_array_elements(p_faults) WITH ORDINALITY t(f, o) WHERE o <= 2);
 BEGIN
   SELECT * INTO s FROM orch.signal x WHERE x.proposal_id = q.id
-    ORDER BY x.kind NOT IN ('drift', 'prediction_drift'), x.kind <> 'performance', x.kind <> 'schedule', x.id LIMIT 1;
+    ORDER BY orch.diagnosis_rank(x.kind), x.id LIMIT 1;
   v_over := CASE WHEN p_since ->> 'windows' IS NULL OR p_since ->> 'rows' IS NULL THEN '' ELSE format(', over %s of %s %s',
     CASE WHEN p_since ->> 'windows' = '1' THEN 'one window' ELSE (p_since ->> 'windows') || ' windows' END, p_since ->> 'rows',
     CASE s.kind WHEN 'performance' THEN 'labels' ELSE 'rows' END) END;
@@ -265,6 +272,6 @@ BEGIN
   RETURN v_head
     || CASE WHEN v_fault IS NOT NULL AND p_verdict = 'fault' THEN '; but the data are broken: ' || v_fault || ', and a retraining would learn that'
             WHEN v_fault IS NOT NULL THEN '; the data are broken too: ' || v_fault || ', so look there first'
-            WHEN p_verdict = 'drift' THEN '; it looks like drift, not like broken data' ELSE '' END
+            WHEN s.kind IN ('drift', 'prediction_drift') THEN '; it looks like drift, not like broken data' ELSE '' END
     || CASE WHEN p_live IS NOT NULL AND s.kind IS DISTINCT FROM 'performance' THEN '; ' || orch.live_metric_words(p_live) || ' meanwhile' ELSE '' END;
 END $$;

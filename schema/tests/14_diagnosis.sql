@@ -1,7 +1,7 @@
 -- The diagnosis of a proposal: ranked, bounded, and in words that say the same everywhere.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(51);
+SELECT plan(54);
 SELECT test.people();
 SELECT test.apply(test.spec('housing'));
 SELECT test.live();
@@ -69,6 +69,12 @@ UPDATE orch.monitor SET kind = 'performance', stream = 'labels', spec = spec || 
 SELECT matches(test.d() ->> 'if_ignored', 'in mae over 2 windows: so far, leaving it alone has cost nothing$', 'of an error, less is better');
 UPDATE orch.monitor SET spec = spec || '{"metric": "accuracy"}' WHERE name = 'accuracy';
 
+SET LOCAL session_replication_role = replica; -- windows never change, except here
+UPDATE orch.monitor_window SET result = result || jsonb_build_object('newest_at', '2008-12-0' || number || 'T00:00:00Z')
+  WHERE monitor_id = (SELECT id FROM orch.monitor WHERE name = 'accuracy');
+SET LOCAL session_replication_role = origin;
+SELECT is(test.d() #>> '{live_metric,series,0,at}', '2008-12-01T00:00:00.000Z', 'a window is as old as its rows');
+
 -- Beside broken data, and what else fires.
 SELECT is(test.say('data_fault', '{"columns": [{"name": "price", "verdict": "fault", "why": "missing 0 % -> 40 %", "missing": {"ref": 0, "now": 0.4}}]}', '{"fingerprint": "f"}') ->> 'disposition',
   'recorded', 'a fault that comes later');
@@ -109,6 +115,9 @@ SELECT test.say('schedule', '{}', '{"title": "the schedule \"0 3 * * 1\" asks fo
 SELECT matches(test.d() ->> 'verdict' || ': ' || (test.d() ->> 'summary'), '^schedule: the schedule "0 3 \* \* 1" asks for it; no monitor asks for it', 'a schedule');
 SELECT test.say('performance', '{}');
 SELECT is(test.d() ->> 'verdict', 'mixed', 'with late labels it is mixed');
+SELECT test.say('drift', '{"since_row": 750, "since_at": "2009-06-01T00:00:00Z"}' || test.columns(test.column('inventory', 0.41)));
+SELECT is(test.d() #>> '{since,at}', '2009-06-01T00:00:00.000Z', 'since when is told of what the summary leads with');
+SELECT matches(test.d() ->> 'summary', '^inventory rose .* since 2009-06-01, over 2 windows of 250 rows; it looks like drift, not like broken data; accuracy fell', 'which is what moved');
 SELECT test.over();
 SELECT test.say('alert', '{}', '{"title": "error rate", "source": "alertmanager"}');
 SELECT matches(test.d() ->> 'summary', '^alertmanager says: error rate', 'an alert');

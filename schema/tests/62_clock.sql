@@ -1,7 +1,7 @@
 -- Monitors of the clock: cron times across daylight saving, schedules that fire once, streams that fall silent.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(69);
+SELECT plan(72);
 
 -- A cron text of plain numbers, lists, ranges, steps and stars as conf/cron.h would write it.
 CREATE FUNCTION test.field(p text, p_min int, p_max int) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
@@ -155,6 +155,15 @@ SELECT test.pass('1 day');
 SELECT lives_ok('SELECT orch.clock_fire(10)', 'a zone that the database has forgotten stops nobody');
 SELECT matches(latest ->> 'summary', 'Mars', 'and is shown') FROM orch.monitor WHERE name = 'nightly';
 DELETE FROM orch.monitor WHERE name = 'nightly';
+
+CREATE FUNCTION test.weekly(p_zone text) RETURNS jsonb LANGUAGE sql AS $$
+  SELECT test.apply(test.spec('housing', jsonb_build_object('monitors', jsonb_build_array(jsonb_build_object('name', 'weekly', 'kind', 'schedule',
+    'cron', test.cron('0 3 * * 1 ' || p_zone)))))) $$;
+SELECT test.weekly('Europe/Berlin');
+SELECT is(due_at, orch.cron_next(test.cron('0 3 * * 1 Europe/Berlin'), orch.clock()), 'an applied schedule waits for its time') FROM orch.monitor WHERE name = 'weekly';
+SELECT throws_ok($$SELECT test.weekly('Mars/Olympus')$$, 'OR003', NULL, 'a zone that the database does not know is refused with the file');
+SELECT test.apply(test.spec('housing'));
+SELECT is(due_at, NULL, 'a schedule that was taken out fires no more') FROM orch.monitor WHERE name = 'weekly';
 
 -- ---------------------------------------------------------------- volume
 CREATE FUNCTION test.rows() RETURNS void LANGUAGE sql AS $$ SELECT orch.observations_append('housing', 1, convert_to('{}' || chr(10), 'UTF8'), NULL) $$;

@@ -1,6 +1,7 @@
 """Why a proposal is there, the same on every surface; and several pipelines at once, answered by a person."""
 import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -126,6 +127,75 @@ class Why(unittest.TestCase):
         self.assertEqual("duplicate", self.post(moved("c"))["disposition"])
         self.assertEqual(["recorded"], w.sql("select disposition from orch.signal s join orch.pipeline p on p.id = s.pipeline_id where name = 'c'"))
         self.assertEqual(["t"], w.sql("select orch.audit_verify(null) ->> 'ok' = 'true'"))
+
+
+MONITORS = """\
+monitors:
+  - {name: inputs, kind: drift, columns: [x], window: 200 rows}
+  - {name: accuracy, kind: performance, metric: accuracy, min: 0.75, window: 100 labels, for: 1 of 1}
+  - {name: silence, kind: volume, silence: 30m}
+  - {name: weekly, kind: schedule, cron: "0 3 * * 1 Europe/Berlin"}
+"""
+
+
+class FromRows(unittest.TestCase):
+    def setUp(self):
+        self.w = kit.World()
+        self.w.__enter__()
+        self.addCleanup(self.w.__exit__)
+        path = os.path.join(self.w.dir, "pipelines/quick/pipeline.yaml")
+        text = re.sub(r"monitors:\n( .*\n)+", MONITORS, kit.read(path))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.w.orch("apply", "pipelines/quick")
+
+    def send(self, what, rows):
+        body = "".join(json.dumps(row) + "\n" for row in rows)
+        status, answer, _ = self.w.http("POST", f"/v1/pipelines/quick/{what}", body, {"Authorization": f"Bearer {self.token}",
+                                                                                   "Content-Type": "application/x-ndjson"})
+        self.assertEqual(202, status, answer)
+
+    def test_drift_and_what_it_did_to_the_model(self):
+        w = self.w
+        w.serve()
+        w.worker()
+        w.promote()
+        self.token = w.token("feed", "observe")
+        for day in range(1, 5):  # from the second day on x is smaller, and the model less often right
+            ids = [f"{day}-{i}" for i in range(200)]
+            self.send("observations", [{"id": ids[i], "at": f"2026-01-0{day}T{i // 10:02}:00:00Z", "prediction": "a",
+                                        "x": (i * 7919) % 1000 ** (1 if day < 2 else 0.9)} for i in range(200)])
+            self.send("labels", [{"id": ids[i], "label": "a" if i % 10 < 11 - 2 * day else "b"} for i in range(200)])
+        kit.wait_for("drift and low accuracy", lambda: len(w.sql(
+            "select 1 from orch.signal where kind in ('drift', 'performance') and proposal_id is not null")) == 2, 60)
+        kit.wait_for("the last labels", lambda: w.sql("select 1 from orch.monitor_window w join orch.monitor m on m.id = w.monitor_id "
+                                                     "where m.name = 'accuracy' and w.number = 8"), 60)
+        proposal = int(w.sql("select max(id) from orch.proposal")[0])
+        w.wait_state(proposal, "awaiting_approval")
+        diagnosis = w.orch_json("show", str(proposal))["diagnosis"]
+        self.assertRegex(diagnosis["summary"], r"^x fell from a median of \S+ to \S+ \(PSI \d\.\d\d\) since 2026-01-02, over \d windows of 200 rows; "
+                                               r"it looks like drift, not like broken data; accuracy fell from 0\.9 at promotion to 0\.")
+        self.assertEqual(("mixed", "down"), (diagnosis["verdict"], diagnosis["columns"][0]["direction"]))
+        self.assertEqual(("2026-01-02T00:00:00.000Z", 200), (diagnosis["since"]["at"], diagnosis["since"]["row"]))
+        live = diagnosis["live_metric"]
+        self.assertEqual((0.9, 0.75, 0.9), (live["at_promotion"], live["threshold"], live["series"][0]["value"]))
+        self.assertEqual("2026-01-01", live["series"][0]["at"][:10])
+        self.assertRegex(diagnosis["if_ignored"], r"^since then the live model went from 0\.9 to 0\.\d in accuracy over \d windows?: left alone")
+        self.assertEqual(12, len(diagnosis["columns"][0]["histogram"]["ref"]))
+
+    def test_a_schedule_fires_once_for_all_servers(self):
+        w = self.w
+        self.assertEqual(["t"], w.sql("select due_at > now() from orch.monitor where name = 'weekly'"))
+        for _ in range(3):
+            w.serve(wait=False, env={"ORCH_LISTEN": f"127.0.0.1:{kit.free_port()}"})
+        w.serve()
+        w.sql("update orch.monitor set due_at = now() - interval '3 weeks' where name = 'weekly'")
+        kit.wait_for("the schedule to fire", lambda: w.sql("select 1 from orch.signal where kind = 'schedule'"), 60)
+        self.assertEqual(["t"], w.sql("select due_at > now() from orch.monitor where name = 'weekly'"))
+        self.assertEqual(["1"], w.sql("select count(*) from orch.signal"))
+        shown = w.orch_json("show", "1")
+        self.assertEqual("schedule", shown["diagnosis"]["verdict"])
+        self.assertIn('the schedule "0 3 * * 1 Europe/Berlin" asks for it', shown["reason"])
 
 
 if __name__ == "__main__":
