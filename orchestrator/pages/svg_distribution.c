@@ -150,7 +150,6 @@ static void name_label(struct html *h, double y, const char *name) {
     bytes++;
     while (((unsigned char)name[bytes] & 0xc0) == 0x80) bytes++;
     chars++;
-    if (bytes > sizeof(cut) - 8) break;
   }
   bool whole = name[bytes] == 0;
   snprintf(cut, sizeof cut, "%.*s%s", (int)bytes, name, whole ? "" : "\xe2\x80\xa6");
