@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cli/daemon.h"
+
 /* Ours, root's, or, under sudo, the user's who called it: the owner of .orch/ chooses our database. */
 static bool is_ours(uid_t owner) {
   const char *sudo = geteuid() == 0 ? getenv("SUDO_UID") : NULL;
@@ -63,6 +65,28 @@ const char *home_path(struct cli *cli, const char *home, const char *name) {
   const char *path = arena_printf(&cli->arena, "%s/.orch/%s", home, name);
   ORCH_ASSERT(path != NULL);
   return path;
+}
+
+const char *home_listen(struct cli *cli, const char *home) {
+  char line[PATH_MAX] = "";
+  FILE *file = fopen(home_path(cli, home, "listen"), "re");
+  if (file == NULL) return NULL;
+  bool read = fgets(line, sizeof(line), file) != NULL;
+  (void)fclose(file);
+  line[strcspn(line, "\n")] = '\0';
+  return read ? arena_strdup(&cli->arena, line) : NULL;
+}
+
+const char *home_pages_url(struct cli *cli) {
+  char home[PATH_MAX];
+  struct err ignored = {0};
+  const char *url = NULL;
+  if (!cli_env(cli, "ORCH_PUBLIC_URL", &url, &ignored)) return NULL;
+  if (url != NULL) return url;
+  if (!home_find(home, &ignored) || daemon_pid(home_path(cli, home, "serve.pid")) == 0) return NULL;
+  const char *listen = home_listen(cli, home);
+  if (listen == NULL || strncmp(listen, "unix:", 5) == 0) return NULL;
+  return arena_printf(&cli->arena, "http://%s/", listen);
 }
 
 /* ---- readiness ---- */

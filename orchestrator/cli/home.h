@@ -15,6 +15,12 @@ ORCH_MUST_CHECK bool home_lock(const char *home, struct err *err);
 /* home/.orch/NAME, in the arena. */
 const char *home_path(struct cli *cli, const char *home, const char *name);
 
+/* Where the server that `orch up` started listens, as it wrote down then; NULL when it did not. In the arena. */
+const char *home_listen(struct cli *cli, const char *home);
+/* What a browser would call the server's pages: ORCH_PUBLIC_URL, else the server that runs out of this folder; NULL
+ * when there is neither, or it listens on a unix socket. */
+const char *home_pages_url(struct cli *cli);
+
 /* Asks GET /readyz of the server at `listen` ("127.0.0.1:8077", "unix:/path"): true when it says 200. */
 bool home_server_is_ready(const char *listen);
 

@@ -3,6 +3,7 @@
 
 #include "base/units.h"
 #include "cli/cli_show.h"
+#include "cli/home.h"
 #include "cli/verbs.h"
 
 static const char *text_of(const json_t *object, const char *key) {
@@ -161,6 +162,8 @@ static bool draw(struct cli *cli, void *arg, bool *ret_done, struct err *err) {
   if (firing > 0) cli_heading(cli, "Firing");
   json_array_foreach(pipelines, i, p) draw_firing(cli, p);
   draw_queue(cli, document);
+  const char *url = home_pages_url(cli);
+  if (url != NULL) cli_printf("Pages: %s\n", cli_safe(cli, url));
   json_decref(document);
   return true;
 }

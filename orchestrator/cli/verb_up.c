@@ -91,16 +91,6 @@ static bool write_listen(struct up *up, struct err *err) {
   return ok || err_errno(err, errno, "cannot write %s", path);
 }
 
-static void read_listen(struct up *up) {
-  char line[PATH_MAX] = "";
-  FILE *file = fopen(home_path(up->cli, up->home, "listen"), "re");
-  if (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-    line[strcspn(line, "\n")] = '\0';
-    up->listen = arena_strdup(&up->cli->arena, line);
-  }
-  if (file != NULL) fclose(file);
-}
-
 static bool start_processes(struct up *up, struct err *err) {
   struct cli *cli = up->cli;
   char program[PATH_MAX];
@@ -114,7 +104,8 @@ static bool start_processes(struct up *up, struct err *err) {
     if (!daemon_start(argv, up->home, home_path(cli, up->home, "log/serve.log"), serve_pid, err)) return false;
     up->started_serve = true;
   } else {
-    read_listen(up);
+    const char *listen = home_listen(cli, up->home);
+    if (listen != NULL) up->listen = listen;
   }
   if (cli_flag(cli, "no-worker") || daemon_pid(worker_pid) != 0) return true;
   say("starting orch worker");

@@ -108,15 +108,16 @@ static void note_incidents(struct page *page, const json_t *incidents, unsigned 
   json_array_foreach(incidents, i, incident) {
     if (i >= NOTES_MAX || (doc_text(incident, "state") && !doc_is(incident, "state", "open"))) continue;
     note_open(page, "alarm", count);
-    html_elementf(h, "strong", NULL, "Incident %lld", (long long)doc_int(incident, "incident"));
+    html_open(h, "a");
+    html_attrf(h, "href", "/incidents/%lld", (long long)doc_int(incident, "incident"));
+    html_textf(h, "Incident %lld", (long long)doc_int(incident, "incident"));
+    html_close(h);
     html_text(h, ": ");
     html_element(h, "bdi", NULL, doc_text(incident, "summary"));
     html_open_class(h, "p", "small soft");
     html_literal(h, "opened ");
     page_time(page, incident, "opened_at");
-    html_textf(h, ", %lld of its signals wait; ", (long long)doc_int(incident, "waiting"));
-    html_elementf(h, "code", NULL, "orch incident %lld", (long long)doc_int(incident, "incident"));
-    html_literal(h, " shows it");
+    html_textf(h, ", %lld of its signals wait", (long long)doc_int(incident, "waiting"));
     html_close(h);
     html_close(h);
   }

@@ -7,7 +7,8 @@ bool page_is_ours(const char *path) {
   if (!path || !html_url_is_safe(path) || path[0] != '/' || strlen(path) > 512) return false;
   for (const char *at = path; *at; at++) /* goes into a header; and no path of ours climbs */
     if ((unsigned char)*at >= 0x80 || strchr("'\"<>;", *at) || strncmp(at, "/.", 2) == 0) return false;
-  return strcmp(path, "/") == 0 || strncmp(path, "/pipelines/", 11) == 0 || strncmp(path, "/proposals/", 11) == 0;
+  return strcmp(path, "/") == 0 || strncmp(path, "/pipelines/", 11) == 0 || strncmp(path, "/proposals/", 11) == 0 ||
+         strncmp(path, "/incidents/", 11) == 0;
 }
 
 static void note(struct page *page, const char *kind, const char *text, const char *hint) {

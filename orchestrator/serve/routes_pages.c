@@ -88,6 +88,19 @@ static void on_proposal(struct http_request *req, void *ctx) {
   route_call_then(req, ctx, "select orch.api_proposal($1)", ARRAY_LEN(values), values, on_proposal_known);
 }
 
+static void on_incident_known(struct http_request *req, struct serve *serve, const char *document,
+                              const struct err *err) {
+  (void)serve;
+  show(req, document, err, page_incident);
+}
+
+static void on_incident(struct http_request *req, void *ctx) {
+  int64_t id;
+  if (!http_param_id(req, 0, &id)) return;
+  struct db_value values[] = {db_i64(id)};
+  route_call_then(req, ctx, "select orch.api_incident($1)", ARRAY_LEN(values), values, on_incident_known);
+}
+
 /* ---- posts come from our own pages ---- */
 
 static bool same_text(const char *a, const char *b) {
@@ -257,6 +270,7 @@ const struct http_route routes_pages[] = {
     {"GET", "/", "read", 0, on_home, HTTP_ROUTE_PAGE, "Page: all pipelines, what waits for whom"},
     {"GET", "/pipelines/{p}", "read", 0, on_pipeline, HTTP_ROUTE_PAGE, "Page: one pipeline, its monitors over time"},
     {"GET", "/proposals/{id}", "read", 0, on_proposal, HTTP_ROUTE_PAGE, "Page: one proposal and why it is there"},
+    {"GET", "/incidents/{id}", "read", 0, on_incident, HTTP_ROUTE_PAGE, "Page: pipelines that fire together"},
     {"GET", "/login", "", 0, on_login, HTTP_ROUTE_PAGE, "Page: sign in with a token"},
     {"POST", "/login", "", FORM_BYTES_MAX, on_login_post, HTTP_ROUTE_PAGE, "Signs in: makes a session"},
     {"POST", "/logout", "read", FORM_BYTES_MAX, on_logout, HTTP_ROUTE_PAGE, "Signs out: ends the session"},

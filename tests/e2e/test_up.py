@@ -81,6 +81,8 @@ class Up(unittest.TestCase):
         self.assertEqual(pids, [self.pid("serve"), self.pid("worker"), self.postmaster()])
         os.mkdir(f"{self.home}/deep")
         self.orch("status", "--json")
+        self.assertIn(f"pages     {again['url']}/", self.orch("up").stdout)
+        self.assertIn(f"Pages: {again['url']}/", self.orch("status").stdout)
         # PostgreSQL is not reachable over TCP and never runs as root
         with open(f"{self.cluster()['data']}/postmaster.pid", encoding="ascii") as file:
             self.assertEqual(file.read().split("\n")[5].strip(), "")
@@ -90,6 +92,7 @@ class Up(unittest.TestCase):
         for pid in pids:
             self.assert_gone(pid)
         self.assertIn("nothing was up", self.orch("down").stdout)
+        self.assertNotIn("Pages:", self.orch("status", check=False).stdout)
         self.orch("up")  # a second time in the same checkout
         self.assertNotEqual(pids[0], self.pid("serve"))
 

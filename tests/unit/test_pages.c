@@ -115,7 +115,8 @@ typedef void (*writer)(struct strbuf *out, const struct page_frame *frame, const
 static const struct {
   const char *name;
   writer write;
-} pages[] = {{"home", page_home}, {"pipeline", page_pipeline}, {"proposal", page_proposal}};
+} pages[] = {
+    {"home", page_home}, {"pipeline", page_pipeline}, {"proposal", page_proposal}, {"incident", page_incident}};
 
 static json_t *load(const char *name) {
   CLEANUP(mem_free_p) char *path = mem_printf("%s/pages/%s.json", TEST_DATA, name);
@@ -166,7 +167,7 @@ static void test_home_says(void **state) {
   struct strbuf page;
   render(0, document, &page);
   has(&page, "Needs somebody");
-  has(&page, "<strong>Incident 3</strong>");
+  has(&page, "<a href=\"/incidents/3\">Incident 3</a>");
   has(&page, "<a href=\"/proposals/42\">#42</a> housing@3 waits for <bdi>risk</bdi>"); /* ml-owners have said yes */
   has(&page, "audit week, nothing moves");
   has(&page, "broken data never retrains");
