@@ -7,7 +7,6 @@
 #ifndef ORCH_TRIGGER_OBSERVE_H
 #define ORCH_TRIGGER_OBSERVE_H
 
-#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -71,10 +70,5 @@ void observe_each_line(const char *body, size_t len,
 /* Append an element to an array literal that is being built, '{' first: a cell as text, or a number; else NULL. */
 void observe_add_text(struct strbuf *out, const struct row_cell *cell);
 void observe_add_int(struct strbuf *out, bool present, int64_t value);
-
-/* One line as a row, or NULL with the reason in `err` (ERR_INVALID or ERR_LIMIT). The line needs no newline. */
-json_t *observe_row(const char *line, size_t len, struct err *err) ORCH_MUST_CHECK;
-/* The row's own time in microseconds; false when it carries none that can be read. */
-bool observe_row_time(const json_t *row, int64_t *ret_wall_us);
 
 #endif

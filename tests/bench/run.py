@@ -179,11 +179,6 @@ def bench_memory(rounds):
 
 # ---------------------------------------------------------------- rows over HTTP, durable
 
-WANT_LABELS = """insert into orch.monitor (pipeline_id, name, spec, kind, stream, window_rows)
-  select id, 'truth', '{"name": "truth", "kind": "performance", "metric": "accuracy"}', 'performance', 'labels', 1000000000
-  from orch.pipeline where name = 'quick'"""
-
-
 def cpu_s(parent):
     """Of a process, its children and those that have ended."""
     ticks = 0
@@ -245,12 +240,12 @@ def bench_ingest(rounds, seconds=4, connections=8, batch=500):
         worker = w.worker()
         w.promote()
         kit.kill9(worker)
-        w.sql("update orch.monitor set window_rows = 5000, spec = jsonb_set(spec, '{window,rows}', '5000')")
+        w.add_monitor("quick", "{name: wide, kind: drift, window: 5000 rows}")
+        w.sql("update orch.monitor set active = name = 'wide'")
         rate, beside, judged = measure("rows, with a window of every 5000")
         report("the same while a drift monitor judges every 5,000 rows", f"{rate:,.0f} rows/s", f"{judged:,.0f} rows/s judged; {beside}", "-", True)
-        w.sql("update orch.monitor set active = false")
-        w.sql(WANT_LABELS)
-        time.sleep(11)  # longer than a server keeps a plan
+        w.add_monitor("quick", "{name: truth, kind: performance, metric: accuracy, min: 0.01, window: 100000 labels}")
+        w.sql("update orch.monitor set active = name = 'truth'")
         rate, beside, _ = measure("rows whose predictions are kept", "ids")
         report("the same without it, predictions kept for labels", f"{rate:,.0f} rows/s", beside, "-", True)
 

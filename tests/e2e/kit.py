@@ -267,6 +267,15 @@ class World:
             args += ["--reviewer", reviewer]
         return self.orch_json(*args)["secret"]
 
+    def add_monitor(self, pipeline, monitor):
+        """Puts one more monitor, as YAML, into a pipeline's file and applies it."""
+        path = os.path.join(self.dir, "pipelines", pipeline, "pipeline.yaml")
+        text = read(path)
+        assert "monitors:\n" in text
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text.replace("monitors:\n", f"monitors:\n  - {monitor}\n"))
+        self.orch("apply", f"pipelines/{pipeline}")
+
     # ---- steps of the story
 
     def state(self, proposal):

@@ -25,9 +25,7 @@ class ClientsTest(unittest.TestCase):
         cls.world.__enter__()
         cls.addClassCleanup(cls.world.__exit__)
         cls.token = cls.world.token("model", "observe")
-        cls.world.sql("insert into orch.monitor (pipeline_id, name, spec, kind, stream, window_rows) select id, 'truth', "
-                      "'{\"name\": \"truth\", \"kind\": \"performance\", \"metric\": \"accuracy\"}', 'performance', 'labels', 1000000 "
-                      "from orch.pipeline where name = 'truth'")
+        cls.world.add_monitor("truth", "{name: truth, kind: performance, metric: accuracy, min: 0.01, window: 100000 labels}")
         cls.url = f"http://127.0.0.1:{cls.world.port}"
         cls.server = cls.world.serve()
 

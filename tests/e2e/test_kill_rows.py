@@ -16,10 +16,7 @@ import kit
 KILLS = int(os.environ.get("KILLS", "50"))
 SEED = int(os.environ.get("SEED", str(int.from_bytes(os.urandom(4), "big"))))
 WINDOW = 200
-WANT_LABELS = f"""insert into orch.monitor (pipeline_id, name, spec, kind, stream, window_rows, version_id)
-  select id, 'truth', '{{"name": "truth", "kind": "performance", "then": "tell", "metric": "accuracy", "min": 0.01,
-    "window": {{"rows": {WINDOW}}}, "min_rows": 10, "for": {{"hits": 1, "of": 1}}}}', 'performance', 'labels', {WINDOW}, champion_id
-  from orch.pipeline where name = 'quick'"""
+TRUTH = f"{{name: truth, kind: performance, metric: accuracy, min: 0.01, window: {WINDOW} labels}}"
 
 
 class KillingRows(unittest.TestCase):
@@ -31,7 +28,7 @@ class KillingRows(unittest.TestCase):
             worker = w.worker()
             w.promote()
             kit.kill9(worker)
-            w.sql(WANT_LABELS)
+            w.add_monitor("quick", TRUTH)
             self.ports = [w.port, kit.free_port()]
             self.servers = [first, self.start(1)]
             self.token = w.token("feeder", "observe")

@@ -8,10 +8,7 @@ import unittest
 
 import kit
 
-# Until a pipeline's file asks for labels: a monitor that does.
-WANT_LABELS = ("insert into orch.monitor (pipeline_id, name, spec, kind, stream, window_rows) select id, 'truth', "
-               "'{\"name\": \"truth\", \"kind\": \"performance\", \"metric\": \"accuracy\"}', 'performance', 'labels', 1000000 "
-               "from orch.pipeline where name = '%s' on conflict do nothing")
+TRUTH = "{name: truth, kind: performance, metric: accuracy, min: 0.01, window: 100000 labels}"
 
 
 class ObserveTest(unittest.TestCase):
@@ -21,7 +18,7 @@ class ObserveTest(unittest.TestCase):
         cls.world.__enter__()
         cls.addClassCleanup(cls.world.__exit__)
         cls.token = cls.world.token("feeder", "observe")
-        cls.world.sql(WANT_LABELS % "truth")
+        cls.world.add_monitor("truth", TRUTH)
         cls.world.serve()
 
     def post(self, body, pipeline="quick", what="observations", **headers):
@@ -121,12 +118,7 @@ class ObserveTest(unittest.TestCase):
     def test_a_plan_that_is_old_loses_no_id(self):
         """The server has read rows by the plan of a pipeline without labels; then it gets a monitor that needs them."""
         self.assertEqual(self.post(b'{"id":"m1","prediction":1}\n', "moving")[0], 202)
-        path = os.path.join(self.world.dir, "pipelines", "moving", "pipeline.yaml")
-        text = kit.read(path)
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text.replace("config: {accuracy: 0.9}", "config: {accuracy: 0.8}"))
-        self.world.orch("apply", "pipelines/moving")
-        self.world.sql(WANT_LABELS % "moving")
+        self.world.add_monitor("moving", TRUTH)
         self.assertEqual(self.post(b'{"id":"m2","prediction":1}\n', "moving")[0], 202)
         self.assertEqual(self.world.sql("select p.id from orch.prediction p join orch.pipeline q on q.id = p.pipeline_id "
                                         "where q.name = 'moving'"), ["m2"])

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "base/mem.h"
 #include "trigger/gunzip.h"
@@ -141,19 +142,6 @@ static void bounds(void **state) {
   assert_int_equal(err.code, ERR_LIMIT);
   observe_fini(&b);
   strbuf_fini(&body);
-}
-
-static void row_times(void **state) {
-  int64_t us = 0;
-  struct err err;
-  const char *line = "{\"at\":\"2003-01-31T00:00:00Z\",\"timestamp\":\"2004-01-01T00:00:00Z\"}";
-  json_t *row = observe_row(line, strlen(line), &err);
-  assert_true(observe_row_time(row, &us));
-  assert_int_equal(us, 1043971200000000);
-  json_decref(row);
-  row = observe_row("{\"at\":3,\"timestamp\":\"soon\"}", 27, &err);
-  assert_false(observe_row_time(row, &us));
-  json_decref(row);
 }
 
 /* What a CSV file says arrives as rows that observe_parse() takes. */
@@ -358,10 +346,10 @@ static void gzip_bodies(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(one_bad_line),   cmocka_unit_test(odd_bodies),  cmocka_unit_test(bounds),
-      cmocka_unit_test(row_times),      cmocka_unit_test(csv_rows),    cmocka_unit_test(csv_texts),
-      cmocka_unit_test(times_of_parts), cmocka_unit_test(predictions), cmocka_unit_test(sent_answers),
-      cmocka_unit_test(label_lines),    cmocka_unit_test(plans),       cmocka_unit_test(gzip_bodies),
+      cmocka_unit_test(one_bad_line), cmocka_unit_test(odd_bodies),   cmocka_unit_test(bounds),
+      cmocka_unit_test(csv_rows),     cmocka_unit_test(csv_texts),    cmocka_unit_test(times_of_parts),
+      cmocka_unit_test(predictions),  cmocka_unit_test(sent_answers), cmocka_unit_test(label_lines),
+      cmocka_unit_test(plans),        cmocka_unit_test(gzip_bodies),
   };
   return cmocka_run_group_tests_name("observe", tests, make_plans, drop_plans);
 }
