@@ -87,6 +87,7 @@ struct task {
   struct window *open[TURN_WINDOWS_MAX]; /* by rows: only the one at `next` */
   int next;                              /* windows judged, by rows */
   int64_t late;
+  int64_t beyond_us; /* by time: the earliest row that was seen and lies behind the windows; INT64_MAX for none */
   json_t *windows, *latest;
 };
 
@@ -136,6 +137,7 @@ static void read_task(const struct db_result *r, int row, struct task *t) {
   t->warm_row = db_get_i64(r, row, 19, 0);
   t->warm_us = db_get_i64(r, row, 20, INT64_MIN);
   t->windows = json_array();
+  t->beyond_us = INT64_MAX;
   ORCH_ASSERT(t->n_windows >= 1 && t->n_windows <= TURN_WINDOWS_MAX && (t->window_rows > 0 || t->window_ms > 0));
 }
 
@@ -374,7 +376,10 @@ static void take_by_time(struct task *t, const struct monitor_row *row) {
     return;
   }
   int64_t index = (row->at_us - t->from_us) / (t->window_ms * 1000);
-  if (index >= t->n_windows) return;
+  if (index >= t->n_windows) {
+    t->beyond_us = LEAST(t->beyond_us, row->at_us);
+    return;
+  }
   struct window_span span = span_of(t, (int)index);
   if (!t->open[index]) t->open[index] = window_open(t->monitor, &span);
   window_add(t->open[index], row);
@@ -459,7 +464,12 @@ static json_t *item_of(const struct task *t) {
                            "number", (json_int_t)t->number, "next_row",
                            (json_int_t)(by_time(t) ? t->until_row : t->from_row + t->n_windows * t->window_rows),
                            "windows", t->windows, "latest", t->latest);
-  if (by_time(t)) json_object_set_new(item, "next_us", json_integer(t->from_us + t->n_windows * t->window_ms * 1000));
+  if (by_time(t)) {
+    int64_t length_us = t->window_ms * 1000, end_us = t->from_us + t->n_windows * length_us;
+    json_object_set_new(item, "end_us", json_integer(end_us));
+    if (t->beyond_us < INT64_MAX) end_us += (t->beyond_us - end_us) / length_us * length_us;
+    json_object_set_new(item, "next_us", json_integer(end_us));
+  }
   json_t *state = NULL;
   if (t->monitor)
     state = json_incref(monitor_state(t->monitor));

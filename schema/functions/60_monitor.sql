@@ -2,7 +2,9 @@
 
 -- ---------------------------------------------------------------- when somebody must look
 
--- Locks here: the pipeline (when its governance may move), then the stream, then monitors in the order of their ids.
+-- Locks here: the pipeline (when its governance may move), then its streams (`rows` first), then its monitors, each in the
+-- order of their ids. Whoever moves a monitor's cursor holds the stream, so no append can slip between its look at the
+-- stream and its commit. A claim holds monitors alone.
 
 -- A stream that has been silent for so long is taken to be complete up to now: windows by time do not wait for its next row.
 CREATE OR REPLACE FUNCTION orch.monitor_quiet() RETURNS interval LANGUAGE sql IMMUTABLE AS $$ SELECT interval '10 seconds' $$;
@@ -33,8 +35,8 @@ BEGIN
   RETURN orch.window_due(m.active AND m.version_id IS NOT NULL, m.window_rows, m.next_row, m.window_ms, m.lateness_ms, m.window_from, s, p_now);
 END $$;
 
--- After an append, with the stream's row locked: marks the windows that have become due, and wakes a server for them.
--- A monitor whose window is being closed right now is waited for: the close reads the stream before this append is seen.
+-- After an append, with the stream's row locked: marks the windows that have become due, and wakes a server for them. What
+-- is claimed, or due and about to be, is left to the close, which waits for this append before it looks at the stream.
 CREATE OR REPLACE FUNCTION orch.monitors_wake(p_pipeline_id bigint, p_stream text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   v_now timestamptz := orch.clock();
@@ -44,8 +46,6 @@ DECLARE
   v_any boolean;
 BEGIN
   SELECT * INTO STRICT s FROM orch.observation_stream WHERE pipeline_id = p_pipeline_id AND stream = p_stream;
-  PERFORM FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND stream = p_stream AND runner = 'window' AND lease IS NOT NULL
-    ORDER BY id FOR NO KEY UPDATE;
   UPDATE orch.monitor SET due_at = v_now WHERE pipeline_id = p_pipeline_id AND stream = p_stream AND runner = 'window' AND active
     AND version_id IS NOT NULL AND due_at IS NULL AND s.next_row - next_row >= window_rows;
   v_any := FOUND;
@@ -63,6 +63,14 @@ BEGIN
     v_any := v_any OR v_due <= v_now;
   END LOOP;
   IF v_any THEN PERFORM pg_notify('orch_serve', ''); END IF;
+END $$;
+
+-- Rows below this one are needed by a monitor no more. Windows by time need the batches that reach into the next one.
+CREATE OR REPLACE FUNCTION orch.monitor_passed(m orch.monitor) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF m.window_ms IS NULL OR m.window_from IS NULL THEN RETURN m.next_row; END IF;
+  RETURN least(m.next_row, (SELECT min(b.first_row) FROM orch.observation_batch b WHERE b.pipeline_id = m.pipeline_id AND b.stream = m.stream
+    AND b.max_at >= m.window_from AND b.first_row >= m.start_row));
 END $$;
 
 -- A new reference: windows begin with the rows that come from now on, and what earlier ones said counts no more. Under
@@ -118,26 +126,24 @@ BEGIN
       -- Days without a row are passed over in one go.
       SELECT min(b.min_at) INTO v_first FROM orch.observation_batch b
         WHERE b.pipeline_id = m.pipeline_id AND b.stream = m.stream AND b.max_at >= m.window_from AND b.first_row + b.n_rows > m.start_row;
-      IF v_first IS NULL THEN -- the stream's time passed by rows that are not this monitor's
-        v_ids := v_ids || m.id;
-        v_froms := v_froms || m.window_from;
-        v_leases := v_leases || NULL::bigint;
-        v_dues := v_dues || NULL::timestamptz;
-        CONTINUE;
-      END IF;
       m.window_from := greatest(m.window_from, orch.window_floor(v_first, m.window_ms));
       v_until := greatest(s.newest_at, CASE WHEN v_now >= s.last_at + orch.monitor_quiet() THEN v_now END) - orch.ms_interval(m.lateness_ms);
       v_until := least(v_until, orch.window_floor(s.newest_at, m.window_ms) + orch.ms_interval(m.window_ms));
-      windows := least(floor(extract(epoch FROM v_until - m.window_from) * 1000 / m.window_ms), p_windows);
+      windows := CASE WHEN v_first IS NOT NULL THEN least(floor(extract(epoch FROM v_until - m.window_from) * 1000 / m.window_ms), p_windows) END;
       from_row := NULL;
       from_us := (extract(epoch FROM m.window_from) * 1000000)::bigint;
       until_row := s.next_row;
     END IF;
     v_ids := v_ids || m.id;
     v_froms := v_froms || m.window_from;
-    IF coalesce(windows, 0) < 1 THEN -- marked too early, as by a stream that began to move again
+    IF coalesce(windows, 0) < 1 THEN
+      -- Marked too early: the stream began to move again, or its time passed by rows that are not this monitor's. Not looked
+      -- at while somebody appends: soon again then.
+      PERFORM FROM orch.observation_stream o WHERE o.pipeline_id = m.pipeline_id AND o.stream = m.stream FOR SHARE SKIP LOCKED;
       v_leases := v_leases || NULL::bigint;
-      v_dues := v_dues || orch.window_due(true, m.window_rows, m.next_row, m.window_ms, m.lateness_ms, m.window_from, s, v_now);
+      v_dues := v_dues || CASE WHEN NOT FOUND THEN v_now + interval '1 second' WHEN v_first IS NOT NULL OR m.window_rows IS NOT NULL THEN
+        orch.window_due(true, m.window_rows, m.next_row, m.window_ms, m.lateness_ms, m.window_from, (
+          SELECT o FROM orch.observation_stream o WHERE o.pipeline_id = m.pipeline_id AND o.stream = m.stream), v_now) END;
       CONTINUE;
     END IF;
     lease := nextval('orch.monitor_lease');
@@ -236,8 +242,19 @@ END $$;
 -- How many of a monitor's newest windows are kept.
 CREATE OR REPLACE FUNCTION orch.windows_kept() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 500';
 
+-- Where windows by time go on after p_end: at p_next, when the closer has seen that its batches hold no row in between, or
+-- earlier, when other batches might.
+CREATE OR REPLACE FUNCTION orch.window_skip(p_pipeline_id bigint, p_stream text, p_ms bigint, p_seen_row bigint, p_end timestamptz, p_next timestamptz)
+RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF p_next IS NULL OR p_end IS NULL OR p_next <= p_end THEN RETURN coalesce(p_end, p_next); END IF;
+  RETURN (SELECT least(p_next, orch.window_floor(min(CASE WHEN b.min_at >= p_end THEN b.min_at WHEN b.first_row >= p_seen_row THEN p_end END), p_ms))
+          FROM orch.observation_batch b WHERE b.pipeline_id = p_pipeline_id AND b.stream = p_stream AND b.max_at >= p_end);
+END $$;
+
 -- Closes many windows in one transaction, each monitor's exactly once. p_items: [{"monitor", "lease", "number" (as they
--- were claimed), "next_row", "next_us"? (where the next window begins), "state", "latest"?, "windows": [{"from_row",
+-- were claimed), "next_row", "end_us"? (by time: the end of the last window), "next_us"? (the first window behind it that the
+-- closer knows to have rows), "state", "latest"?, "windows": [{"from_row",
 -- "to_row", "from_us"?, "to_us"?, "rows", "verdict", "result"}], "signals": […]}]; windows in their order, and what a
 -- window says is handed in with it. A monitor whose lease has passed on, or whose reference or rule has changed since,
 -- is refused by itself; so is one that fails, and the others close.
@@ -254,6 +271,8 @@ DECLARE
 BEGIN
   v_monitors := ARRAY(SELECT (i ->> 'monitor')::bigint FROM jsonb_array_elements(p_items) i);
   PERFORM orch.queue_lock_pipelines(ARRAY(SELECT DISTINCT pipeline_id FROM orch.monitor WHERE id = ANY (v_monitors)));
+  PERFORM FROM orch.observation_stream WHERE (pipeline_id, stream) IN (SELECT pipeline_id, stream FROM orch.monitor WHERE id = ANY (v_monitors))
+    ORDER BY pipeline_id, stream DESC FOR SHARE;
   -- Most windows have nothing to say: those close in two statements, however many they are.
   BEGIN
     v_quiet := orch.windows_close_quiet(p_items, v_monitors);
@@ -295,10 +314,12 @@ BEGIN
         result jsonb)) WITH ORDINALITY AS w(from_row, to_row, from_us, to_us, rows, verdict, result, n)
     WHERE m.id = ANY (v_ids);
   WITH moved AS (
-    UPDATE orch.monitor m SET number = m.number + jsonb_array_length(i.windows), next_row = i.next_row, window_from = orch.us_time(i.next_us),
+    UPDATE orch.monitor m SET number = m.number + jsonb_array_length(i.windows), next_row = i.next_row, window_from = i.at,
         state = i.state, latest = coalesce(i.latest, m.latest), lease = NULL, lease_owner = NULL, lease_until = NULL,
-        due_at = orch.window_due(m.active AND m.version_id IS NOT NULL, m.window_rows, i.next_row, m.window_ms, m.lateness_ms, orch.us_time(i.next_us), s, v_now)
-      FROM jsonb_to_recordset(p_items) AS i(monitor bigint, next_row bigint, next_us bigint, state jsonb, latest jsonb, windows jsonb),
+        due_at = orch.window_due(m.active AND m.version_id IS NOT NULL, m.window_rows, i.next_row, m.window_ms, m.lateness_ms, i.at, s, v_now)
+      FROM (SELECT x.*, CASE WHEN x.end_us IS NOT NULL THEN (SELECT orch.window_skip(o.pipeline_id, o.stream, o.window_ms, x.next_row, orch.us_time(x.end_us),
+              orch.us_time(x.next_us)) FROM orch.monitor o WHERE o.id = x.monitor) END AS at
+            FROM jsonb_to_recordset(p_items) AS x(monitor bigint, next_row bigint, end_us bigint, next_us bigint, state jsonb, latest jsonb, windows jsonb)) i,
         orch.observation_stream s
       WHERE m.id = i.monitor AND m.id = ANY (v_ids) AND s.pipeline_id = m.pipeline_id AND s.stream = m.stream
       RETURNING m.id, m.number, jsonb_array_length(i.windows) AS n)
@@ -333,7 +354,7 @@ DECLARE
   v_now     timestamptz := orch.clock();
   v_count   int := jsonb_array_length(p_item -> 'windows');
   v_next    bigint := (p_item ->> 'next_row')::bigint;
-  v_from    timestamptz := orch.us_time((p_item ->> 'next_us')::bigint);
+  v_from    timestamptz;
   v_signal  jsonb;
   v_signals jsonb := '[]';
 BEGIN
@@ -342,6 +363,7 @@ BEGIN
   IF m.lease IS DISTINCT FROM (p_item ->> 'lease')::bigint OR m.number <> (p_item ->> 'number')::bigint THEN
     PERFORM orch.fail('OR004', format('the windows of monitor %s are not ours any more', m.name));
   END IF;
+  v_from := orch.window_skip(p.id, m.stream, m.window_ms, v_next, orch.us_time((p_item ->> 'end_us')::bigint), orch.us_time((p_item ->> 'next_us')::bigint));
   IF m.kind = 'performance' THEN p_item := orch.labels_missing_put(p.id, p_item); END IF;
   INSERT INTO orch.monitor_window (monitor_id, number, from_row, to_row, from_at, to_at, rows, version_id, verdict, result, closed_at)
     SELECT c_id, m.number + w.ordinality, (w.value ->> 'from_row')::bigint, (w.value ->> 'to_row')::bigint,

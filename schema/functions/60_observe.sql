@@ -316,7 +316,7 @@ DECLARE
   s             record;
 BEGIN
   WITH passed AS (
-    SELECT x.pipeline_id, x.stream, min(m.next_row) AS upto FROM orch.observation_stream x
+    SELECT x.pipeline_id, x.stream, min(orch.monitor_passed(m)) AS upto FROM orch.observation_stream x
       LEFT JOIN orch.monitor m ON m.pipeline_id = x.pipeline_id AND m.stream = x.stream AND m.active AND m.version_id IS NOT NULL
     GROUP BY x.pipeline_id, x.stream
   ), gone AS (

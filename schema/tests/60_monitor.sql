@@ -1,7 +1,7 @@
 -- Observations are durable, in order and counted once; windows are due when they should be and close exactly once.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(74);
+SELECT plan(79);
 SELECT test.world();
 CREATE FUNCTION test.rows(p_n int, p_key text DEFAULT NULL) RETURNS jsonb LANGUAGE sql AS $$
   SELECT orch.observations_append('housing', p_n, convert_to(repeat('{}' || chr(10), p_n), 'UTF8'), p_key) $$;
@@ -150,6 +150,15 @@ SELECT test.rows_at(10, '2026-03-03 12:00Z', '2026-03-05 12:00Z');
 SELECT is(test.claimed(9), 'days 2 2026-03-03T00:00:00.000Z', 'days without rows are passed over in one go');
 SELECT is(test.close_window(), '1', 'and so on');
 SELECT is((SELECT count(*) FROM orch.monitor_window w JOIN orch.monitor m ON m.id = w.monitor_id WHERE m.name = 'days'), 3::bigint, 'each once');
+
+-- Gaps inside a batch that reaches over many days.
+SELECT is(orch.window_skip(1, 'rows', 86400000, 0, '2026-03-04Z', NULL), '2026-03-04Z'::timestamptz, 'nobody knows of a gap');
+SELECT is(orch.window_skip(1, 'rows', 86400000, (SELECT next_row FROM orch.observation_stream WHERE pipeline_id = 1 AND stream = 'rows'), '2026-03-04Z',
+  '2026-03-05Z'), '2026-03-05Z'::timestamptz, 'a gap that was seen is skipped');
+SELECT is(orch.window_skip(1, 'rows', 86400000, 0, '2026-03-04Z', '2026-03-05Z'), '2026-03-04Z'::timestamptz, 'not when rows have come since');
+SELECT is(orch.window_skip(1, 'rows', 86400000, 10000, '2026-02-01Z', '2026-05-05Z'), '2026-03-03Z'::timestamptz, 'nor over a batch that was not read');
+SELECT is(orch.monitor_passed(m), (SELECT first_row FROM orch.observation_batch WHERE max_at = '2026-03-05 12:00Z'),
+  'what reaches into the next window is needed still') FROM orch.monitor m WHERE name = 'days';
 
 -- ---------------------------------------------------------------- bounded history
 SELECT throws_ok('UPDATE orch.monitor_window SET verdict = ''drift''', 'OR002', NULL, 'what a window said never changes');
