@@ -1,9 +1,13 @@
 #include "conf/cron.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "base/mem.h"
+#include "conf/nearest.h"
 
 #define ZONE_FOLDER "/usr/share/zoneinfo"
 
@@ -113,6 +117,49 @@ static bool zone_exists(const char *zone) {
   return fine;
 }
 
+/* The entry of `folder` that is called `name`, or nearest to it; false when none is near. */
+static bool nearest_entry(const char *folder, const char *name, char *out, size_t size) {
+  enum { ENTRIES_MAX = 512 };
+  char *names[ENTRIES_MAX + 1];
+  size_t count = 0;
+  const char *found = NULL;
+  DIR *dir = opendir(folder);
+  for (const struct dirent *entry; dir != NULL && count < ENTRIES_MAX && (entry = readdir(dir)) != NULL;) {
+    if (entry->d_name[0] == '.') continue;
+    names[count++] = mem_strdup(entry->d_name);
+    if (strcmp(entry->d_name, name) == 0) found = names[count - 1];
+  }
+  names[count] = NULL;
+  if (dir != NULL) closedir(dir);
+  if (found == NULL) found = nearest_word(name, (const char *const *)names);
+  if (found != NULL) snprintf(out, size, "%s", found);
+  for (size_t i = 0; i < count; i++) mem_free(names[i]);
+  return found != NULL;
+}
+
+/* "Europe/Berlin" for "europe/Berln": each part the nearest entry of the zone files. False when there is none. */
+static bool nearest_zone(const char *zone, char out[CRON_ZONE_MAX + 1]) {
+  char folder[sizeof ZONE_FOLDER + CRON_ZONE_MAX + 2] = ZONE_FOLDER, part[CRON_ZONE_MAX + 1], near[256];
+  if (strlen(zone) > CRON_ZONE_MAX || strstr(zone, "..") != NULL) return false;
+  for (const char *at = zone; at != NULL; at = strchr(at, '/')) {
+    at += *at == '/';
+    snprintf(part, sizeof part, "%.*s", (int)strcspn(at, "/"), at);
+    if (!nearest_entry(folder, part, near, sizeof near)) return false;
+    size_t len = strlen(folder);
+    if (len + 1 + strlen(near) >= sizeof folder) return false;
+    snprintf(folder + len, sizeof folder - len, "/%s", near);
+  }
+  snprintf(out, CRON_ZONE_MAX + 1, "%s", folder + sizeof ZONE_FOLDER);
+  return zone_exists(out);
+}
+
+static bool no_zone(const char *zone, struct err *err) {
+  char near[CRON_ZONE_MAX + 1] = "";
+  bool any = nearest_zone(zone, near);
+  return err_set(err, ERR_INVALID, "there is no time zone '%.60s' on this machine, expected %s%s", zone,
+                 any ? near : "one as in Europe/Berlin, or UTC", any ? "?" : "");
+}
+
 /* Is there a month that has one of the days? Weekdays come round: every month and day meets each of them some year. */
 static bool ever_matches(const struct cron *cron) {
   static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -151,10 +198,7 @@ bool cron_parse(const char *text, struct cron *ret, struct err *err) {
   }
   cron.weekday = (cron.weekday | cron.weekday >> 7) & 0x7f;
   const char *zone = words[FIELDS] != NULL ? words[FIELDS] : "UTC";
-  if (!zone_exists(zone)) {
-    return err_set(err, ERR_INVALID,
-                   "there is no time zone '%.60s' on this machine, expected one as in Europe/Berlin, or UTC", zone);
-  }
+  if (!zone_exists(zone)) return no_zone(zone, err);
   snprintf(cron.zone, sizeof cron.zone, "%s", zone);
   if (!ever_matches(&cron)) return err_set(err, ERR_INVALID, "it never comes: no such month has such a day");
   *ret = cron;
