@@ -179,9 +179,130 @@ static void profile_binary(void **state) {
   strbuf_fini(&again);
 }
 
+/* A profile of the first version, as a worker wrote it then: numeric columns only, no order, no distinct rows. */
+static void profile_of_version_1(void **state) {
+  struct err err = {0};
+  char bytes[8192];
+  FILE *file = fopen(TEST_DATA "/../fuzz/seeds/fuzz_profile/small", "rb");
+  assert_non_null(file);
+  size_t len = fread(bytes, 1, sizeof bytes, file);
+  fclose(file);
+  assert_int_equal(bytes[8], 1);
+  struct profile *p = profile_decode(bytes, len, &err);
+  if (!p) fail_msg("%s", err.text);
+  assert_true(p->n_columns > 0 && p->rows > 0 && profile_duplicates(p) == 0);
+  for (size_t i = 0; i < p->n_columns; i++) {
+    const struct profile_column *column = &p->columns[i];
+    assert_int_equal(column->kind, PROFILE_NUMERIC);
+    assert_true(isnan(order_share(&column->order)));
+    assert_true(column->sketch.grid.low == column->sketch.min && column->sketch.grid.high == column->sketch.max);
+  }
+  struct strbuf again;
+  strbuf_init(&again, PROFILE_ENCODED_MAX);
+  profile_encode(p, &again);
+  assert_int_equal(again.data[8], 2);
+  struct profile *back = profile_decode(again.data, again.len, &err);
+  assert_non_null(back);
+  profile_free(p);
+  profile_free(back);
+  strbuf_fini(&again);
+}
+
+static struct profile *built(const enum profile_kind *told, const char *const *texts, size_t n) {
+  static const char *const names[] = {"x"};
+  struct err err = {0};
+  struct profile_builder *builder = profile_builder_new(names, 1, &err);
+  if (told) profile_builder_kind(builder, 0, *told);
+  for (size_t i = 0; i < n; i++) {
+    struct cell cell = cell_from_text(texts[i], strlen(texts[i]));
+    assert_true(profile_builder_row(builder, &cell, &err));
+  }
+  struct profile *p = profile_builder_finish(builder, &err);
+  profile_builder_free(builder);
+  assert_non_null(p);
+  return p;
+}
+
+/* What a column is follows from its cells, unless it is said. */
+static void kinds_of_columns(void **state) {
+  static const char *const codes[] = {"00501", "10001", "10001", "90210", "", "00501"};
+  const enum profile_kind categorical = PROFILE_CATEGORICAL, numeric = PROFILE_NUMERIC;
+  struct profile *p = built(NULL, codes, ARRAY_LEN(codes));
+  assert_int_equal(p->columns[0].kind, PROFILE_NUMERIC);
+  profile_free(p);
+  p = built(&categorical, codes, ARRAY_LEN(codes));
+  assert_int_equal(p->columns[0].kind, PROFILE_CATEGORICAL);
+  assert_int_equal(p->columns[0].category->dict.n, 3);
+  assert_string_equal(p->columns[0].category->dict.values[0].text, "00501"); /* the text as it is, not the number 501 */
+  assert_int_equal(p->columns[0].category->null, 1);
+  assert_int_equal(p->columns[0].category->numbers, 5);
+  profile_free(p);
+  static const char *const mixed[] = {"a", "b", "1", "a"};
+  p = built(NULL, mixed, ARRAY_LEN(mixed));
+  assert_int_equal(p->columns[0].kind, PROFILE_CATEGORICAL);
+  profile_free(p);
+  p = built(&numeric, mixed, ARRAY_LEN(mixed));
+  assert_int_equal(p->columns[0].kind, PROFILE_NUMERIC);
+  assert_int_equal(p->columns[0].sketch.bad, 3);
+  profile_free(p);
+}
+
+/* Texts that begin after many numbers: the numbers count as texts too, none is lost. */
+static void texts_after_numbers(void **state) {
+  enum { NUMBERS = 1000, TEXTS = 1500 };
+  const char **texts = mem_calloc(NUMBERS + TEXTS, sizeof *texts);
+  for (size_t i = 0; i < NUMBERS + TEXTS; i++) texts[i] = i < NUMBERS ? (i % 4 ? "7" : "") : i % 2 ? "red" : "blue";
+  struct profile *p = built(NULL, texts, NUMBERS + TEXTS);
+  const struct category *c = p->columns[0].category;
+  assert_non_null(c);
+  assert_int_equal(c->n, NUMBERS + TEXTS);
+  assert_int_equal(c->null, NUMBERS / 4);
+  assert_int_equal(c->dict.n, 3);
+  assert_int_equal(c->count[0] + c->count[1] + c->count[2], NUMBERS * 3 / 4 + TEXTS);
+  assert_int_equal(c->numbers, NUMBERS * 3 / 4);
+  profile_free(p);
+  mem_free(texts);
+}
+
+/* Windows in parts: what is merged is what one window would have counted. */
+static void windows_in_parts(void **state) {
+  struct err err = {0};
+  struct profile *p = profile_of("city,sales\nAbilene,72\nAustin,1025\nDallas,3\nWaco,10\n", &err);
+  for (size_t i = 0; i < p->n_columns; i++) {
+    struct profile_column whole, parts[2];
+    profile_column_window(&whole, &p->columns[i]);
+    for (int part = 0; part < 2; part++) profile_column_window(&parts[part], &p->columns[i]);
+    for (int row = 0; row < 40; row++) {
+      struct cell cell = i ? cell_number(row * 7 % 11) : row % 3 ? cell_text("Waco", 4) : cell_text("Houston", 7);
+      profile_column_add(&whole, cell);
+      profile_column_add(&parts[row >= 25], cell);
+    }
+    assert_true(profile_column_merge(&parts[0], &parts[1], &err));
+    if (i) {
+      assert_int_equal(parts[0].sketch.n, 40);
+      assert_true(sketch_mean(&parts[0].sketch) == sketch_mean(&whole.sketch));
+      assert_int_equal(parts[0].order.up + parts[0].order.down, whole.order.up + whole.order.down - 1);
+    } else {
+      assert_int_equal(parts[0].category->unseen, 14);
+      assert_int_equal(whole.category->unseen, 14);
+    }
+    profile_column_fini(&whole);
+    for (int part = 0; part < 2; part++) profile_column_fini(&parts[part]);
+  }
+  assert_false(profile_column_merge(&p->columns[0], &p->columns[1], &err));
+  profile_free(p);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(numbers),     cmocka_unit_test(numbers_round_trip), cmocka_unit_test(cells),
-      cmocka_unit_test(csv_records), cmocka_unit_test(profile_from_csv),   cmocka_unit_test(profile_binary)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(numbers),
+                                     cmocka_unit_test(numbers_round_trip),
+                                     cmocka_unit_test(cells),
+                                     cmocka_unit_test(csv_records),
+                                     cmocka_unit_test(profile_from_csv),
+                                     cmocka_unit_test(profile_binary),
+                                     cmocka_unit_test(profile_of_version_1),
+                                     cmocka_unit_test(kinds_of_columns),
+                                     cmocka_unit_test(texts_after_numbers),
+                                     cmocka_unit_test(windows_in_parts)};
   return cmocka_run_group_tests_name("profile", tests, NULL, NULL);
 }
