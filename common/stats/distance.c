@@ -59,13 +59,14 @@ static struct distance_wasserstein wasserstein_of(double raw, double deviation) 
 }
 
 /* The part of the integral in one bin [a, b]: F begins at f, grows by p and its values have the mean x; G, g, q, y
- * alike. The integral of F - G itself is exact: F adds p over (x, b] on average. When F and G do not cross in the bin
- * its size is the part; when they do (they differ in sign at a and b), at least what straight lines would give. */
-static double bin_part(double a, double b, double f, double p, double x, double g, double q, double y) {
+ * alike; `after` is F - G at b. The integral of F - G itself is exact: F adds p over (x, b] on average. When F and G do
+ * not cross in the bin its size is the part; when they do (they differ in sign at a and b), at least what straight
+ * lines would give. */
+static double bin_part(double a, double b, double f, double p, double x, double g, double q, double y, double after) {
   double integral = (b - a) * (f - g);
   if (p > 0) integral += p * (b - x);
   if (q > 0) integral -= q * (b - y);
-  double before = f - g, after = f + p - (g + q), part = fabs(integral);
+  double before = f - g, part = fabs(integral);
   if (before * after < 0) {
     double lines = (b - a) * (before * before + after * after) / 2 / (fabs(before) + fabs(after));
     if (lines > part) part = lines;
@@ -75,6 +76,8 @@ static double bin_part(double a, double b, double f, double p, double x, double 
 
 struct distance_wasserstein distance_wasserstein(const struct sketch *ref, const struct sketch *now) {
   double n = (double)ref->finite, m = (double)now->finite, raw = 0, f = 0, g = 0;
+  /* As counts: sums of shares need not end at 1, and a last bin that seems to cross there may be as long as a tail. */
+  uint64_t below_ref = 0, below_now = 0;
   double x[SKETCH_BINS_MAX], y[SKETCH_BINS_MAX];
   if (n == 0 || m == 0 || ref->grid.n_edges != now->grid.n_edges)
     return (struct distance_wasserstein){.raw = NAN, .normed = NAN};
@@ -85,9 +88,12 @@ struct distance_wasserstein distance_wasserstein(const struct sketch *ref, const
   for (uint32_t i = 0; i <= last; i++) {
     double b = i < last ? ref->grid.edges[i] : highest;
     double p = (double)ref->count[i] / n, q = (double)now->count[i] / m;
-    if (p > 0 || q > 0 || f != g) raw += bin_part(a < b ? a : b, b, f, p, x[i], g, q, y[i]);
-    f += p;
-    g += q;
+    below_ref += ref->count[i];
+    below_now += now->count[i];
+    double f_next = (double)below_ref / n, g_next = (double)below_now / m;
+    if (p > 0 || q > 0 || f != g) raw += bin_part(a < b ? a : b, b, f, p, x[i], g, q, y[i], f_next - g_next);
+    f = f_next;
+    g = g_next;
     a = b;
   }
   return wasserstein_of(raw, sketch_deviation(ref));

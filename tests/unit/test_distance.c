@@ -156,9 +156,34 @@ static void sorting(void **state) {
     }
 }
 
+/* A tail that reaches a hundred times as far as nine tenths of the values, so that the last bin is nearly all of the
+ * range, on a grid that a part of the reference made. */
+static void a_long_tail(void **state) {
+  enum { MOST = 20011, LEAST = 20000 };
+  double *ref = mem_calloc(MOST, sizeof ref[0]), *cur = mem_calloc(MOST, sizeof cur[0]);
+  CLEANUP(mem_free_p) struct sketch *a = mem_alloc(sizeof *a), *b = mem_alloc(sizeof *b);
+  for (size_t n = LEAST; n <= MOST; n++) { /* of each size the shares are rounded otherwise */
+    for (size_t i = 0; i < n; i++) ref[i] = pow((double)(n - i) / (double)(n + 1), -0.5);
+    for (size_t i = 0; i < n; i++) cur[i] = 1.1 * ref[i];
+    double part[101];
+    for (size_t i = 0; i < 101; i++) part[i] = ref[i * (n - 1) / 101];
+    struct sketch_grid grid;
+    sketch_grid_init(&grid, part, 101);
+    sketch_init(a, &grid);
+    sketch_init(b, &grid);
+    sketch_add_many(a, ref, n);
+    sketch_add_many(b, cur, n);
+    struct distance_wasserstein exact = distance_wasserstein_sorted(ref, n, cur, n), w = distance_wasserstein(a, b);
+    assert_near(w.raw, exact.raw, 0.005 * exact.raw);
+    assert_near(w.normed, exact.normed, 0.005 * exact.normed);
+  }
+  mem_free(ref);
+  mem_free(cur);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(oracle_cases), cmocka_unit_test(constant_reference),
-                                     cmocka_unit_test(edge_cases), cmocka_unit_test(rare_groups_are_pooled),
-                                     cmocka_unit_test(sorting)};
+                                     cmocka_unit_test(edge_cases),   cmocka_unit_test(rare_groups_are_pooled),
+                                     cmocka_unit_test(sorting),      cmocka_unit_test(a_long_tail)};
   return cmocka_run_group_tests_name("distance", tests, NULL, NULL);
 }
