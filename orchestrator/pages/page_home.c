@@ -194,7 +194,7 @@ static void doing(struct page *page, const json_t *p) {
   html_close(h);
 }
 
-static void row(struct page *page, const json_t *p) {
+static void row(struct page *page, const json_t *p, const json_t *trends) {
   struct html *h = &page->h;
   html_open(h, "li");
   html_open(h, "div");
@@ -207,7 +207,7 @@ static void row(struct page *page, const json_t *p) {
   html_close(h);
   live(page, p);
   doing(page, p);
-  const json_t *trend = doc_object(p, "trend");
+  const json_t *trend = doc_object(trends, doc_text(p, "pipeline") ? doc_text(p, "pipeline") : "");
   if (trend)
     page_spark(page, &(struct page_series){.title = doc_text(trend, "monitor"),
                                            .points = json_object_get(trend, "points"),
@@ -216,7 +216,7 @@ static void row(struct page *page, const json_t *p) {
   html_close(h);
 }
 
-static void list(struct page *page, const json_t *pipelines) {
+static void list(struct page *page, const json_t *pipelines, const json_t *trends) {
   size_t i, shown = 0, count = json_array_size(pipelines);
   json_t *p;
   page_section(page, "Pipelines");
@@ -227,7 +227,7 @@ static void list(struct page *page, const json_t *pipelines) {
   html_open_class(&page->h, "ul", "rows");
   for (int urgency = CALLS; urgency < URGENCIES; urgency++) json_array_foreach(pipelines, i, p) {
       if ((int)urgency_of(p) != urgency || shown >= PIPELINES_MAX) continue;
-      row(page, p);
+      row(page, p, trends);
       shown++;
     }
   html_close(&page->h);
@@ -264,6 +264,6 @@ void page_home(struct strbuf *out, const struct page_frame *frame, const json_t 
   lead(&page, pipelines);
   html_literal(&page.h, "</div>");
   needs(&page, pipelines, json_object_get(status, "incidents"));
-  list(&page, pipelines);
+  list(&page, pipelines, json_object_get(document, "trends"));
   page_end(&page, "/v1/status");
 }

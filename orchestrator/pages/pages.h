@@ -20,7 +20,7 @@ struct page_frame {
   int64_t now_us;    /* wall time, for "3 h ago" */
 };
 
-/* GET /: {"status": orch.api_status()} */
+/* GET /: {"status": orch.api_status(), "trends": orch.api_trends(n)} */
 void page_home(struct strbuf *out, const struct page_frame *frame, const json_t *document);
 /* GET /pipelines/{p}: {"pipeline": orch.api_pipeline(p), "signals": orch.api_signals(…), "versions":
  * orch.api_versions(p)} */

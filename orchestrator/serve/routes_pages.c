@@ -58,7 +58,8 @@ static void on_home_known(struct http_request *req, struct serve *serve, const c
 }
 
 static void on_home(struct http_request *req, void *ctx) {
-  route_call_then(req, ctx, "select jsonb_build_object('status', orch.api_status())", 0, NULL, on_home_known);
+  route_call_then(req, ctx, "select jsonb_build_object('status', orch.api_status(), 'trends', orch.api_trends(200))", 0,
+                  NULL, on_home_known);
 }
 
 static void on_pipeline_known(struct http_request *req, struct serve *serve, const char *document,

@@ -112,6 +112,18 @@ BEGIN
     FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY number DESC LIMIT 30) w);
 END $$;
 
+-- The trends of the first p_limit pipelines, those of which something fires or waits before the others: {NAME: trend}.
+CREATE OR REPLACE FUNCTION orch.api_trends(p_limit int) RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+BEGIN
+  RETURN (
+    SELECT coalesce(jsonb_object_agg(x.name, orch.doc_trend(x.id)), '{}') FROM (
+      SELECT p.id, p.name FROM orch.pipeline p
+      ORDER BY EXISTS (SELECT FROM orch.gate g WHERE g.pipeline_id = p.id AND g.state = 'open')
+            OR EXISTS (SELECT FROM orch.signal s WHERE s.pipeline_id = p.id AND s.status = 'firing')
+            OR EXISTS (SELECT FROM orch.hold h WHERE h.pipeline_id = p.id AND h.released_at IS NULL) DESC, p.name
+      LIMIT least(greatest(p_limit, 0), 500)) x);
+END $$;
+
 -- One screen: each pipeline, what is live since when, what waits for whom, the queue, what failed to be delivered.
 CREATE OR REPLACE FUNCTION orch.api_status() RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
   SELECT jsonb_build_object('now', orch.rfc3339(orch.clock()),
@@ -127,7 +139,6 @@ CREATE OR REPLACE FUNCTION orch.api_status() RETURNS jsonb LANGUAGE sql STABLE S
               'held_reason', s.held_reason, 'since', orch.rfc3339(s.first_at), 'incident', (SELECT i.id FROM orch.incident i
                 WHERE i.id = s.incident_id AND i.state = 'open' AND s.disposition = 'held')) ORDER BY s.id), '[]')
             FROM (SELECT * FROM orch.signal WHERE pipeline_id = p.id AND status = 'firing' ORDER BY id DESC LIMIT 20) s),
-        'trend', orch.doc_trend(p.id),
         'observations', (SELECT jsonb_build_object('rows', o.next_row, 'last_at', orch.rfc3339(o.last_at))
             FROM orch.observation_stream o WHERE o.pipeline_id = p.id AND o.stream = 'rows')) ORDER BY p.name), '[]') FROM orch.pipeline p),
     'incidents', (SELECT coalesce(jsonb_agg(orch.doc_incident(i) - 'members' ORDER BY i.id), '[]')

@@ -15,7 +15,7 @@ BEGIN
   EXECUTE 'REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orch FROM PUBLIC, ' || c_roles;
   EXECUTE 'GRANT USAGE ON SCHEMA orch TO ' || c_roles;
   FOR r IN SELECT * FROM (VALUES
-    ('orch_reader, orch_operator, orch_server', ARRAY['api_status', 'api_pipelines', 'api_pipeline', 'api_proposals',
+    ('orch_reader, orch_operator, orch_server', ARRAY['api_status', 'api_trends', 'api_pipelines', 'api_pipeline', 'api_proposals',
       'api_proposal', 'api_versions', 'api_version', 'api_history', 'api_lineage', 'api_signals', 'api_gate', 'api_audit',
       'api_outbox', 'api_monitors', 'api_reviewers', 'api_tokens', 'api_metrics', 'audit_verify', 'pipeline_live', 'queue_status',
       'backtest_plan', 'migrations_applied', 'api_incidents', 'api_incident']),

@@ -14,7 +14,7 @@ CREATE FUNCTION test.may_call(p_role text) RETURNS text[] LANGUAGE sql AS $$
 SELECT is(test.may_call('t_worker'), ARRAY['job_claim', 'job_exchange', 'job_finish', 'job_progress', 'job_release', 'job_swap', 'worker_heartbeat',
   'worker_register', 'worker_resume', 'worker_stop'], 'a worker claims, reports, heartbeats and finishes: nothing else');
 SELECT is(test.may_call('t_reader'), ARRAY['api_audit', 'api_gate', 'api_history', 'api_incident', 'api_incidents', 'api_lineage', 'api_metrics', 'api_monitors', 'api_outbox', 'api_pipeline',
-  'api_pipelines', 'api_proposal', 'api_proposals', 'api_reviewers', 'api_signals', 'api_status', 'api_tokens', 'api_version', 'api_versions',
+  'api_pipelines', 'api_proposal', 'api_proposals', 'api_reviewers', 'api_signals', 'api_status', 'api_tokens', 'api_trends', 'api_version', 'api_versions',
   'audit_verify', 'backtest_plan', 'migrations_applied', 'pipeline_live', 'queue_status'], 'a reader reads');
 SELECT is(ARRAY(SELECT unnest(test.may_call('t_operator')) EXCEPT SELECT unnest(test.may_call('t_reader')) ORDER BY 1), ARRAY['deployment_finish',
   'deployment_renew', 'gate_decide', 'hold_release', 'hold_set', 'incident_dismiss', 'incident_release', 'labels_append', 'observations_append',
