@@ -7,7 +7,6 @@
 #include "conf/nearest.h"
 
 #define COLUMNS_MAX 200
-#define QUERY_MAX TAKE_TEXT_MAX
 
 static void set_text(json_t *monitor, const char *key, const char *value) {
   if (value != NULL) json_object_set_new(monitor, key, json_string(value));
@@ -200,7 +199,7 @@ static void read_probe(struct pipeline_reader *r, const struct yaml_node *item, 
   const char *query = NULL;
   int64_t for_ms = 0;
   const struct yaml_node *above = yaml_tree_get(item, "above"), *below = yaml_tree_get(item, "below");
-  take_text(r->problems, take_required(r->problems, item, "query", what, "what to ask"), "'query'", &query);
+  take_lines(r->problems, take_required(r->problems, item, "query", what, "what to ask"), "'query'", &query);
   set_text(monitor, "query", query);
   double bound;
   if ((above != NULL) == (below != NULL)) {

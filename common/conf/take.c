@@ -87,8 +87,8 @@ const struct yaml_node *take_required(struct problems *problems, const struct ya
   return node;
 }
 
-bool take_text(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret) {
-  if (node == NULL) return false;
+static bool take_printable(struct problems *problems, const struct yaml_node *node, const char *what,
+                           const char *spaces, const char **ret) {
   if (node->kind != YAML_TREE_SCALAR || node->text[0] == '\0' || is_null(node)) {
     return wrong(problems, node, what, "text");
   }
@@ -98,11 +98,21 @@ bool take_text(struct problems *problems, const struct yaml_node *node, const ch
     return false;
   }
   for (const char *c = node->text; *c != '\0'; c++) {
-    if ((unsigned char)*c < 0x20 || *c == 0x7f)
-      return wrong(problems, node, what, "one line without control characters");
+    if (((unsigned char)*c < 0x20 && strchr(spaces, *c) == NULL) || *c == 0x7f) {
+      return wrong(problems, node, what,
+                   *spaces != '\0' ? "text without control characters" : "one line without control characters");
+    }
   }
   *ret = node->text;
   return true;
+}
+
+bool take_text(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret) {
+  return node != NULL && take_printable(problems, node, what, "", ret);
+}
+
+bool take_lines(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret) {
+  return node != NULL && take_printable(problems, node, what, "\n\t", ret);
 }
 
 bool take_name(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret) {

@@ -32,6 +32,8 @@ const struct yaml_node *take_required(struct problems *problems, const struct ya
 
 /* One line of text without control characters, not empty. */
 bool take_text(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
+/* The same with line breaks and tabs, for what is a small program itself. */
+bool take_lines(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
 /* a-z, 0-9 and inside "-", at most TAKE_NAME_MAX. */
 bool take_name(struct problems *problems, const struct yaml_node *node, const char *what, const char **ret);
 /* As take_name(), with capitals, "." and "_": a reviewer may be named like a login. */

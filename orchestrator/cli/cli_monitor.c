@@ -45,6 +45,22 @@ static const char *bound(struct cli *cli, const json_t *spec) {
   return "";
 }
 
+/* A query on one line, its line breaks and indentation as single spaces. */
+static const char *one_line(struct cli *cli, const char *query) {
+  struct strbuf line;
+  strbuf_init(&line, 1 << 16);
+  for (const char *c = query; *c != '\0'; c++) {
+    bool space = *c == ' ' || *c == '\n' || *c == '\t';
+    if (!space) strbuf_putc(&line, *c);
+    if (space && line.len > 0 && c[1 + strspn(c + 1, " \n\t")] != '\0' && line.data[line.len - 1] != ' ') {
+      strbuf_putc(&line, ' ');
+    }
+  }
+  const char *safe = cli_safe(cli, strbuf_text(&line));
+  strbuf_fini(&line);
+  return safe;
+}
+
 const char *cli_monitor_watches(struct cli *cli, const json_t *spec) {
   const char *kind = text_of(spec, "kind");
   const char *text = "";
@@ -64,7 +80,7 @@ const char *cli_monitor_watches(struct cli *cli, const json_t *spec) {
   } else if (strcmp(kind, "volume") == 0) {
     text = arena_printf(&cli->arena, "no rows for %s", duration(cli, json_object_get(spec, "silence_ms")));
   } else if (strcmp(kind, "prometheus") == 0 || strcmp(kind, "sql") == 0) {
-    text = arena_printf(&cli->arena, "%s %s", cli_member(cli, spec, "query"), bound(cli, spec));
+    text = arena_printf(&cli->arena, "%s %s", one_line(cli, text_of(spec, "query")), bound(cli, spec));
   } else if (strcmp(kind, "schedule") == 0) {
     text = cli_member(cli, json_object_get(spec, "cron"), "text");
   }

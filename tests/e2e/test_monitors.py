@@ -22,6 +22,14 @@ monitors:
   - {name: slow, kind: latency, max: 50ms, window: 5m, warmup: 2h}
   - {name: silence, kind: volume, silence: 30m}
   - {name: moving, kind: latency, max: 50ms, window: 5m}
+  - name: unpaid
+    kind: sql
+    url_env: WAREHOUSE_URL
+    query: |
+      select region, count(*)
+        from unpaid group by 1
+    above: 10
+    for: 10m
 """
 
 
@@ -37,7 +45,8 @@ def drift_result(number, psi, verdict):
 class MonitorsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = cls.enterClassContext(kit.World()) if hasattr(cls, "enterClassContext") else kit.World().__enter__()
+        config = {**kit.CONFIG, "warehouses": ["WAREHOUSE_URL"]}
+        cls.world = cls.enterClassContext(kit.World(config)) if hasattr(cls, "enterClassContext") else kit.World(config).__enter__()
         if not hasattr(cls, "enterClassContext"):
             cls.addClassCleanup(cls.world.__exit__)
         path = os.path.join(cls.world.dir, "pipelines/quick/pipeline.yaml")
@@ -66,7 +75,7 @@ class MonitorsTest(unittest.TestCase):
 
     def test_list(self):
         monitors = self.world.orch_json("monitor", "list")["monitors"]
-        self.assertEqual([m["monitor"] for m in monitors], ["inputs", "accuracy", "slow", "silence", "moving"])
+        self.assertEqual([m["monitor"] for m in monitors], ["inputs", "accuracy", "slow", "silence", "moving", "unpaid"])
         latest = monitors[0]["latest"]
         self.assertEqual((latest["verdict"], latest["value"], latest["number"], latest["to_row"]), ("drift", 0.9, 5, 1000))
         self.assertNotIn("columns", latest)
@@ -74,13 +83,13 @@ class MonitorsTest(unittest.TestCase):
         self.assertIsNone(monitors[2]["latest"])
         self.assertEqual(len(self.world.orch_json("monitor", "list", "quick", "--verdict", "drift")["monitors"]), 1)
         self.assertEqual(len(self.world.orch_json("monitor", "list", "--verdict", "fault")["monitors"]), 0)
-        page = self.world.orch_json("monitor", "list", "--limit", "3")
-        rest = self.world.orch_json("monitor", "list", "--limit", "3", "--after", str(page["next"]))
-        self.assertEqual([m["monitor"] for m in rest["monitors"]], ["silence", "moving"])
+        page = self.world.orch_json("monitor", "list", "--limit", "4")
+        rest = self.world.orch_json("monitor", "list", "--limit", "4", "--after", str(page["next"]))
+        self.assertEqual([m["monitor"] for m in rest["monitors"]], ["moving", "unpaid"])
         self.assertIsNone(rest["next"])
         text = self.world.orch("monitor", "list").stdout
         for words in ("x: PSI from 0.2", "accuracy under 0.75", "p99 over 50 ms", "no rows for 30 m", "200 labels",
-                      "5: rows 800 to 999", "none yet"):
+                      "5: rows 800 to 999", "none yet", "select region, count(*) from unpaid group by 1 over 10 for 10 m"):
             self.assertIn(words, text)
         self.assertEqual(self.world.orch("monitor", "list", "nope", check=False).returncode, 3)
         self.assertEqual(self.world.orch("monitor", "list", "--verdict", "bad", check=False).returncode, 2)
@@ -217,7 +226,7 @@ class MonitorsTest(unittest.TestCase):
                               stdout=subprocess.PIPE, text=True) as process:
             try:
                 first = self.document(process.stdout)
-                self.assertEqual([m["monitor"] for m in first["monitors"]], ["accuracy", "inputs", "moving", "silence", "slow"])
+                self.assertEqual([m["monitor"] for m in first["monitors"]], ["accuracy", "inputs", "moving", "silence", "slow", "unpaid"])
                 self.assertEqual(first["signals"][0]["kind"], "drift")
                 self.close("moving", 1, {"kind": "latency", "value": 41, "threshold": 50, "summary": "fine"}, "ok")
                 second = self.document(process.stdout)
