@@ -122,6 +122,7 @@ static struct observe_part *part_for(struct observe_batch *batch, size_t bytes) 
       batch->parts_size = batch->parts_size ? 2 * batch->parts_size : 4;
       batch->parts = mem_realloc(batch->parts, batch->parts_size * sizeof batch->parts[0]);
     }
+    ORCH_ASSERT(batch->parts != NULL);
     part = &batch->parts[batch->n_parts++];
     *part = (struct observe_part){.from = batch->accepted.len};
   }
@@ -170,8 +171,8 @@ static void start_list(struct strbuf *list) {
 
 bool observe_parse(struct observe_batch *batch, const struct observe_plan *plan, const char *body, size_t len,
                    struct err *err) {
-  struct judging judging = {batch, plan};
   *batch = (struct observe_batch){0};
+  struct judging judging = {batch, plan};
   strbuf_init(&batch->accepted, OBSERVE_BODY_MAX + 1); /* one newline more when the last line has none */
   each_list(&batch->predictions, start_list);
   if (len > OBSERVE_BODY_MAX)

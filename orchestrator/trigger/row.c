@@ -305,7 +305,7 @@ static bool read_line(struct row_parser *p) {
 }
 
 bool row_parse(struct row_parser *p, const char *line, size_t len, struct err *err) {
-  struct err ignored;
+  struct err ignored = {0};
   p->line = line;
   p->len = len;
   p->err = err ? err : &ignored;

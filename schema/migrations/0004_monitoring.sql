@@ -31,7 +31,7 @@ CREATE INDEX observation_batch_time ON orch.observation_batch (pipeline_id, stre
 -- Predictions that a label may still come for; kept only for pipelines with a monitor that needs labels.
 CREATE TABLE orch.prediction (
   pipeline_id bigint NOT NULL,
-  id          text NOT NULL CHECK (length(id) BETWEEN 1 AND 200),
+  id          text COLLATE "C" NOT NULL CHECK (length(id) BETWEEN 1 AND 200), -- by bytes: half the time of a locale
   row         bigint NOT NULL,              -- in the stream `rows`
   at          timestamptz NOT NULL,
   version     int,                          -- who predicted; NULL: the champion of then
@@ -47,7 +47,7 @@ CREATE INDEX prediction_row ON orch.prediction (pipeline_id, row);
 -- Labels that came before their prediction, or for one that never comes.
 CREATE TABLE orch.label_waiting (
   pipeline_id bigint NOT NULL,
-  id          text NOT NULL CHECK (length(id) BETWEEN 1 AND 200),
+  id          text COLLATE "C" NOT NULL CHECK (length(id) BETWEEN 1 AND 200), -- by bytes: half the time of a locale
   label       text NOT NULL CHECK (length(label) <= 200),
   at          timestamptz NOT NULL,         -- when the truth was known
   received_at timestamptz NOT NULL,
