@@ -64,9 +64,12 @@ static void metrics(const void *self, struct strbuf *out) {
   strbuf_printf(out,
                 "# TYPE orch_windows_closed_total counter\norch_windows_closed_total %llu\n"
                 "# TYPE orch_windows_rows_total counter\norch_windows_rows_total %llu\n"
+                "# TYPE orch_windows_late_rows_total counter\norch_windows_late_rows_total %llu\n"
                 "# TYPE orch_windows_signals_total counter\norch_windows_signals_total %llu\n"
+                "# TYPE orch_windows_refused_total counter\norch_windows_refused_total %llu\n"
                 "# TYPE orch_windows_failures_total counter\norch_windows_failures_total %llu\n",
-                (unsigned long long)stats.closed, (unsigned long long)stats.rows, (unsigned long long)stats.signals,
+                (unsigned long long)stats.closed, (unsigned long long)stats.rows, (unsigned long long)stats.late,
+                (unsigned long long)stats.signals, (unsigned long long)stats.refused,
                 (unsigned long long)stats.failures);
 }
 

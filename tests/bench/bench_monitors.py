@@ -15,6 +15,7 @@ import os
 import random
 import signal
 import statistics
+import subprocess
 import sys
 import time
 
@@ -102,7 +103,6 @@ def prepare(w, args):
         {"name": "speed", "kind": "latency", "then": "tell", "window": {"rows": args.rows}, "min_rows": 100, "quantile": 0.99, "max_ms": 1000,
          "for": {"hits": 2, "of": 3}}]
     w.sql("alter system set max_wal_size = '4GB'")
-    if os.environ.get("GENERIC"): w.sql("alter system set plan_cache_mode = force_generic_plan")
     w.sql("select pg_reload_conf()")
     os.kill(server.pid, signal.SIGSTOP)
     w.sql(COPY.format(n=args.pipelines, rows=args.rows, monitors=json.dumps(monitors)))
@@ -111,7 +111,6 @@ def prepare(w, args):
         f.write("create table bench_body (n bigint primary key, body bytea);\nalter table bench_body alter body set storage external;\n")
         for n in range(args.bodies):
             f.write(f"insert into bench_body values ({n}, convert_to($b${body(args.rows, args.columns, n)}$b$, 'UTF8'));\n")
-    import subprocess  # pylint: disable=import-outside-toplevel
     subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", w.url("orch"), "-f", path], check=True)
     w.sql("vacuum analyze")
     return server
@@ -126,8 +125,8 @@ def measure(args, say=print):
             postmaster = int(f.readline())
         want = 0
         for number in range(args.rounds + 1):  # the first warms up
-            w.sql(FEED.format(rows=args.rows, bodies=args.bodies))
             w.sql("checkpoint")
+            w.sql(FEED.format(rows=args.rows, bodies=args.bodies))
             want += 3 * args.pipelines
             serve, postgres, begin = ticks_of(server.pid), postgres_ticks(postmaster), time.monotonic()
             os.kill(server.pid, signal.SIGCONT)
@@ -156,12 +155,16 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
+def cores(args, results):
+    """-> cores of serve and of PostgreSQL per 10,000 pipelines at one window a minute, medians."""
+    scale = 10000 / args.pipelines / 60
+    return statistics.median(r["serve"] for r in results) * scale, statistics.median(r["postgres"] for r in results) * scale
+
+
 def main():
     args = arguments()
     results = measure(args)
-    scale = 10000 / args.pipelines / 60
-    serve = statistics.median(r["serve"] for r in results) * scale
-    postgres = statistics.median(r["postgres"] for r in results) * scale
+    serve, postgres = cores(args, results)
     print(f"{args.pipelines} pipelines x 3 monitors, {args.rows} rows x {args.columns} columns a window; per 10,000 at one window a minute: "
           f"serve {serve:.2f} cores, PostgreSQL {postgres:.2f} cores, together {serve + postgres:.2f}")
 

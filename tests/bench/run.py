@@ -4,7 +4,7 @@
 Every number is the median of ROUNDS (5) rounds; where a peer or a floor exists both are measured in turn within the same
 round, because this kind of machine is noisy and only ratios within one run mean something.
 
-    tests/bench/run.py [--rounds N] [--only spawn,callback,rollback,memory,queue,drift,ingest] [--write]
+    tests/bench/run.py [--rounds N] [--only spawn,callback,rollback,memory,queue,monitors,drift,ingest] [--write]
 """
 import argparse
 import datetime
@@ -23,6 +23,8 @@ os.environ.setdefault("ORCH_BIN", os.path.join(BUILD, "orch"))
 sys.path.insert(0, os.path.join(TOP, "tests/e2e"))
 import bench_drift  # noqa: E402  pylint: disable=wrong-import-position
 import kit  # noqa: E402  pylint: disable=wrong-import-position
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import bench_monitors  # noqa: E402  pylint: disable=wrong-import-position
 
 SPAWN = os.path.join(BUILD, "tests/bench/bench_spawn")
 INGEST = os.path.join(BUILD, "tests/bench/bench_ingest")
@@ -132,6 +134,15 @@ def bench_callback(rounds, rate=500, seconds=5):
         say(f"  {decided} decisions in the database, {failed} failed")
     report(f"signed callback -> committed decision -> 200, {rate}/s, p99", f"{median(p99):.1f} ms (p50 {median(p50):.1f} ms)",
            f"{median(rates):.0f}/s achieved", "under 20 ms", median(p99) < 20 and failed == 0)
+
+
+# ---------------------------------------------------------------- monitors
+
+def bench_monitors_cpu(rounds):
+    args = bench_monitors.arguments(["--rounds", str(min(rounds, 3))])
+    serve, postgres = bench_monitors.cores(args, bench_monitors.measure(args, say))
+    report("10,000 pipelines x 3 monitors, one window of 200 rows a minute each", f"{serve + postgres:.2f} cores",
+           f"`orch serve` {serve:.2f}, PostgreSQL {postgres:.2f}", "under 0.5", serve + postgres < 0.5)
 
 
 # ---------------------------------------------------------------- rollback, memory
@@ -310,14 +321,14 @@ def write_table(rounds):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="spawn,callback,rollback,memory,queue,drift,ingest")
+    parser.add_argument("--only", default="spawn,callback,rollback,memory,queue,monitors,drift,ingest")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     say(f"{platform.node()}: {os.cpu_count()} cores, {args.rounds} rounds")
     for name in args.only.split(","):
         say(name)
         {"spawn": bench_spawn, "callback": bench_callback, "rollback": bench_rollback, "memory": bench_memory,
-         "queue": bench_queue, "drift": drift_report, "ingest": bench_ingest}[name](args.rounds)
+         "queue": bench_queue, "monitors": bench_monitors_cpu, "drift": drift_report, "ingest": bench_ingest}[name](args.rounds)
     if args.write:
         write_table(args.rounds)
     return 0

@@ -208,6 +208,47 @@ static void dying_anywhere(void **state) {
   uv_run(&loop, UV_RUN_DEFAULT); /* what threads still had in hand */
 }
 
+/* Three servers at once, one of which dies every few turns: what they close together is each window once. */
+static void several_servers(void **state) {
+  struct db *db = db_new(&loop, &(struct db_options){.url = url, .name = "test_windows", .connections = 3});
+  struct windows *servers[3];
+  uint64_t random = (uint64_t)time(NULL), refused = 0;
+  struct windows_stats stats;
+  print_message("# seed %llu\n", (unsigned long long)random);
+  for (size_t i = 0; i < 3; i++) servers[i] = windows_new(&loop, db, i == 0 ? "a" : i == 1 ? "b" : "c");
+  for (int round = 0; round < 40; round++) {
+    exec("SELECT orch.observations_append('housing', n_rows, body, NULL) FROM (SELECT n_rows, body FROM "
+         "orch.observation_batch WHERE "
+         "stream = 'rows' ORDER BY first_row LIMIT 6) b");
+    for (size_t i = 0; i < 3; i++) windows_poke(servers[i]);
+    for (int turn = 0; turn < 12; turn++) uv_run(&loop, UV_RUN_ONCE);
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    struct windows **dies = &servers[(random >> 33) % 3];
+    windows_get_stats(*dies, &stats);
+    refused += stats.refused;
+    windows_free(*dies);
+    *dies = windows_new(&loop, db, "new");
+    exec("UPDATE orch.monitor SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL");
+  }
+  int64_t rows = number("select next_row from orch.observation_stream where stream = 'rows'");
+  int64_t until_us = clock_mono_us() + 60 * 1000000LL;
+  while (number("select count(*) from orch.monitor_window") < rows / 250 && clock_mono_us() < until_us) {
+    exec("UPDATE orch.monitor SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL");
+    windows_poke(servers[0]);
+    while (windows_busy(servers[0])) uv_run(&loop, UV_RUN_ONCE);
+  }
+  for (size_t i = 0; i < 3; i++) windows_free(servers[i]);
+  print_message("# %lld windows, %llu monitors refused\n", (long long)rows / 250, (unsigned long long)refused);
+  assert_int_equal(number("select count(*) from orch.monitor_window"), rows / 250);
+  assert_int_equal(number("select sum(rows) from orch.monitor_window"), rows / 250 * 250);
+  assert_int_equal(number("select count(distinct from_row) from orch.monitor_window"), rows / 250);
+  assert_int_equal(number("select number from orch.monitor"), rows / 250);
+  bool closed = false;
+  db_free(db, note_closed, &closed);
+  while (!closed) uv_run(&loop, UV_RUN_ONCE);
+  uv_run(&loop, UV_RUN_DEFAULT);
+}
+
 static void what_was_said(void **state) {
   /* Drift in 2003, once, as a proposal whose data end with the window (rows 250 to 499). */
   assert_int_equal(number("select count(*) from orch.signal where kind = 'drift' and source = 'monitor:inputs'"), 1);
@@ -238,6 +279,7 @@ static void what_was_said(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(dying_anywhere), cmocka_unit_test(what_was_said)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(dying_anywhere), cmocka_unit_test(what_was_said),
+                                     cmocka_unit_test(several_servers)};
   return cmocka_run_group_tests_name("windows", tests, make_world, end_world);
 }
