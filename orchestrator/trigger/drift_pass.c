@@ -41,7 +41,7 @@ static void sink_fini(struct drift_sink *sink) {
 static void keep(struct drift_values *values, const double *numbers, size_t n) {
   if (n == 0) return;
   if (values->n + n > values->size) {
-    values->size = values->size ? values->size + values->size / 2 : 1024;
+    values->size = values->size ? values->size * 2 : 4096;
     if (values->size < values->n + n) values->size = values->n + n;
     values->at = mem_realloc(values->at, values->size * sizeof values->at[0]);
   }
@@ -70,7 +70,7 @@ static void gather_block(struct drift_sink *sink, size_t i, const struct fastcsv
   } else if (pass->gather == DRIFT_VALUES && sink->kept <= pass->keep_max) {
     keep(&g->values, from->values, from->n_values);
     sink->kept += from->n_values;
-    look_at_order(&g->order, from);
+    if (pass->windows == 0) look_at_order(&g->order, from);
   } else if (g->category) {
     g->category->n += from->null;
     g->category->null += from->null;
