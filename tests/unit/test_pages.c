@@ -65,6 +65,42 @@ static void test_urls(void **state) {
   assert_false(page_is_ours(NULL));
 }
 
+static void test_url_attributes(void **state) {
+  struct strbuf out;
+  struct html h;
+  (void)state;
+  strbuf_init(&out, 4096);
+  html_init(&h, &out);
+  html_open(&h, "a");
+  html_attr_url(&h, "href", "javascript:alert(1)");
+  html_close(&h);
+  html_open(&h, "a");
+  html_attr_url(&h, "href", "https://a.example/?x=1&y=\"");
+  html_close(&h);
+  html_done(&h);
+  assert_string_equal(strbuf_text(&out), "<a></a><a href=\"https://a.example/?x=1&amp;y=&quot;\"></a>");
+  strbuf_fini(&out);
+}
+
+/* A runbook is a link when it is an address of the web, else just its text. */
+static void test_runbook(void **state) {
+  static const char *const links[][2] = {{"https://wiki.example/r", "<a href=\"https://wiki.example/r\""},
+                                         {"javascript:alert(1)", "<code>javascript:alert(1)</code>"},
+                                         {"/logout", "<code>/logout</code>"},
+                                         {"runbook.md", "<code>runbook.md</code>"}};
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+    json_t *document = json_pack("{s:{s:{s:{s:s}}}}", "pipeline", "revision", "spec", "runbook", links[i][0]);
+    struct strbuf page;
+    strbuf_init(&page, PAGES_BYTES_MAX);
+    page_pipeline(&page, &frame, document);
+    assert_non_null(strstr(strbuf_text(&page), links[i][1]));
+    assert_null(strstr(strbuf_text(&page), "href=\"javascript"));
+    strbuf_fini(&page);
+    json_decref(document);
+  }
+}
+
 /* Elements that are open at the end, by a reader that knows only tags and quotes; fails on a tag that closes another.
  */
 static void assert_balanced(const char *html) {
@@ -452,12 +488,13 @@ static void test_login_guard(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_escaping),      cmocka_unit_test(test_urls),
-      cmocka_unit_test(test_pages),         cmocka_unit_test(test_home_says),
-      cmocka_unit_test(test_proposal_says), cmocka_unit_test(test_any_document),
-      cmocka_unit_test(test_too_large),     cmocka_unit_test(test_login_and_errors),
-      cmocka_unit_test(test_numbers),       cmocka_unit_test(test_distribution),
-      cmocka_unit_test(test_timeline),      cmocka_unit_test(test_files),
+      cmocka_unit_test(test_escaping),       cmocka_unit_test(test_urls),
+      cmocka_unit_test(test_url_attributes), cmocka_unit_test(test_runbook),
+      cmocka_unit_test(test_pages),          cmocka_unit_test(test_home_says),
+      cmocka_unit_test(test_proposal_says),  cmocka_unit_test(test_any_document),
+      cmocka_unit_test(test_too_large),      cmocka_unit_test(test_login_and_errors),
+      cmocka_unit_test(test_numbers),        cmocka_unit_test(test_distribution),
+      cmocka_unit_test(test_timeline),       cmocka_unit_test(test_files),
       cmocka_unit_test(test_login_guard),
   };
   return cmocka_run_group_tests_name("pages", tests, NULL, NULL);
