@@ -132,13 +132,19 @@ static bool square_sound(unsigned __int128 square, uint64_t count) {
   return square <= (unsigned __int128)count << (2 * SKETCH_NEAR_BITS);
 }
 
+/* Below the grid offsets are negative, above it positive; a grid of one bin has all of them below. */
+static bool side_sound(const struct sketch_grid *grid, size_t side, __int128 sum) {
+  if (grid->n_edges == 0) return side == 0 || sum == 0;
+  return side == 0 ? sum <= 0 : sum >= 0;
+}
+
 static bool decode_far(struct sketch_far *far, const struct sketch *s, struct bytes_reader *in) {
   bool sound = true;
   if (far->level == 0) return true;
   for (size_t i = 0; i < 2; i++)
     for (size_t side = 0; side < 2; side++) {
       far->sums[i][side] = bytes_get_signed(in);
-      sound = sound && sum_sound(far->sums[i][side], s->finite) && (side ? far->sums[i][1] >= 0 : far->sums[i][0] <= 0);
+      sound = sound && sum_sound(far->sums[i][side], s->finite) && side_sound(&s->grid, side, far->sums[i][side]);
     }
   for (size_t i = 0; i < 2; i++) {
     far->squares[i] = bytes_get_varint(in);
