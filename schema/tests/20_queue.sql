@@ -1,6 +1,6 @@
 -- The queue: every arrow of a job, the two recoveries by name, fairness, capacity, and I5 against the owner.
 BEGIN;
-SELECT plan(86);
+SELECT plan(87);
 
 -- Proposals are told of ends; here it is only written down.
 CREATE TABLE told (proposal bigint, job bigint, state text);
@@ -191,6 +191,12 @@ UPDATE orch.worker SET classes = ARRAY[:alone] WHERE id = :w2;
 SELECT job AS x, lease AS lx FROM swapped WHERE step = 'second' \gset
 SELECT results_eq(format('SELECT outcome, step FROM orch.job_swap(%s, %s, %s, NULL)', :w2, :x, :lx),
   $$VALUES ('ok', NULL), ('claimed', 'here')$$, 'never what the worker cannot run');
+SELECT lease AS lx FROM orch.job WHERE id = :here \gset
+SELECT FROM orch.job_enqueue(1, NULL, 'left', 'step');
+UPDATE orch.worker SET state = 'silent', classes = ARRAY[:alone] WHERE id = :w2;
+SELECT results_eq(format('SELECT outcome FROM orch.job_swap(%s, %s, %s, NULL)', :w2, :here, :lx), $$VALUES ('ok')$$,
+  'a silent worker of one kind of job takes nothing either');
+SELECT FROM orch.worker_heartbeat(:w2, NULL, NULL);
 UPDATE orch.worker w SET classes = orch.queue_classes_for(w.labels, w.cpu, w.memory_bytes, w.gpu) WHERE id = :w2;
 DELETE FROM orch.job;
 
