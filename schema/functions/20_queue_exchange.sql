@@ -351,12 +351,13 @@ END $$;
 -- batches. Answers as job_exchange does, with which it agrees in everything; whatever is not the plain case goes there.
 --
 -- The plain case: all that the worker can run needs the same as the job that ends. Then the next fits where that one was,
--- whatever else runs, and stands at the head of one stretch of the index.
+-- whatever else runs, and stands at the head of one stretch of the index. So p_free, JSON as for job_exchange, is a text:
+-- in the plain case nobody reads it.
 --
 -- Written for what PostgreSQL does at every call (docs/performance.md has the instructions that each piece costs):
 -- setting up a statement is dearer than running it, so statements are few and return few columns; an expression is as
 -- dear as a column, so the rare duties share one condition.
-CREATE OR REPLACE FUNCTION orch.job_swap(p_worker bigint, p_job bigint, p_lease bigint, p_result jsonb, p_free jsonb DEFAULT NULL)
+CREATE OR REPLACE FUNCTION orch.job_swap(p_worker bigint, p_job bigint, p_lease bigint, p_result jsonb, p_free text DEFAULT NULL)
 RETURNS SETOF orch.job_grant LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -378,7 +379,7 @@ BEGIN
               q.proposal_id IS NOT NULL OR q.claimed_at <= now() - interval '1 s' OR random() < 0.0625
     INTO v_pipeline, v_proposal, v_enqueued, v_claimed, v_class, v_rank, v_attempt, v_step, v_role, v_subject, v_duties;
   IF NOT FOUND THEN
-    RETURN QUERY SELECT * FROM orch.job_exchange(p_worker, ARRAY[p_job], ARRAY[p_lease], NULL, ARRAY[p_result], 1, p_free);
+    RETURN QUERY SELECT * FROM orch.job_exchange(p_worker, ARRAY[p_job], ARRAY[p_lease], NULL, ARRAY[p_result], 1, p_free::jsonb);
     RETURN;
   END IF;
   INSERT INTO orch.job_history (id, pipeline_id, proposal_id, lease, worker_id, enqueued_at, claimed_at, class_id, rank,
@@ -414,7 +415,7 @@ BEGIN
     RETURN; -- given up on: it may still hand in, and not take
   END IF;
   -- Several classes; or nothing waits; or the row changed between the look and the lock, and a new look sees it.
-  RETURN QUERY SELECT * FROM orch.job_exchange(p_worker, NULL, NULL, NULL, NULL, 1, p_free);
+  RETURN QUERY SELECT * FROM orch.job_exchange(p_worker, NULL, NULL, NULL, NULL, 1, p_free::jsonb);
 END $$;
 
 CREATE OR REPLACE FUNCTION orch.job_claim(p_worker bigint, p_slots int, p_free jsonb DEFAULT NULL)

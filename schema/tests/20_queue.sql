@@ -221,7 +221,7 @@ SELECT throws_ok($$SELECT orch.job_enqueue(1, NULL, 'x', 'cook')$$, 'OR003', NUL
 SELECT throws_ok(format('SELECT orch.job_exchange(%s, ARRAY[1, 2]::bigint[], ARRAY[1]::bigint[], NULL, NULL, 0)', :w2), 'OR003', NULL, 'so is a lopsided batch');
 SELECT is((SELECT count(*) FROM information_schema.role_table_grants WHERE grantee = 'orch_worker' AND table_schema = 'orch'), 0::bigint, 'a worker reads no table');
 SELECT ok(has_function_privilege('orch_worker', 'orch.job_exchange(bigint,bigint[],bigint[],text[],jsonb[],int,jsonb)', 'EXECUTE')
-  AND has_function_privilege('orch_worker', 'orch.job_swap(bigint,bigint,bigint,jsonb,jsonb)', 'EXECUTE')
+  AND has_function_privilege('orch_worker', 'orch.job_swap(bigint,bigint,bigint,jsonb,text)', 'EXECUTE')
   AND NOT has_function_privilege('orch_worker', 'orch.job_enqueue(bigint,bigint,text,text,text,int,jsonb,bigint,jsonb,timestamptz)', 'EXECUTE')
   AND NOT has_function_privilege('orch_worker', 'orch.queue_end(orch.job,text,jsonb,text)', 'EXECUTE'), 'and calls its own functions only');
 SELECT * FROM finish();
