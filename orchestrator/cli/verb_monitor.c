@@ -73,7 +73,7 @@ const struct cli_verb verb_monitor = {
     .name = "monitor",
     .group = CLI_GROUP_PIPELINE,
     .summary = "Show what is watched, how far it is and what it found",
-    .usage = "monitor list [PIPELINE] | monitor show PIPELINE MONITOR | monitor backtest PIPELINE --data FILE",
+    .usage = "monitor list|show|backtest [PIPELINE [MONITOR]] [--data FILE]",
     .help = "A monitor is a rule of a pipeline file over what the live model sees: drift,\n"
             "prediction_drift, quality, performance, estimated_performance, latency, volume,\n"
             "prometheus, sql, schedule.\n"
@@ -87,7 +87,8 @@ const struct cli_verb verb_monitor = {
             "trusting it. All rows are compared with the same reference, though a server\n"
             "would have retrained in between. A column `label` is the truth of its row. With\n"
             "--file and --reference it needs no database.",
-    .examples = "orch monitor list\norch monitor list housing\norch monitor list --verdict fault\n"
+    .examples = "orch monitor list\norch monitor backtest housing --data history.csv\norch monitor list housing\norch "
+                "monitor list --verdict fault\n"
                 "orch monitor show housing inputs\norch monitor show housing inputs --json",
     .options = options,
     .min_args = 1,
