@@ -90,10 +90,10 @@ static const char floor_exchange[] =
     " limit $4::int for update skip locked)) returning 'claimed', id, 0, $1::bigint, $3::bigint[]";
 /* One at a time, the leanest statement that finishes one and claims one: scalars, one row, no history. */
 static const char floor_swap[] =
-    "with d as (update q set state = 2, finished_at = now() where id = $2::bigint and state = 1)"
-    " update q set state = 1, attempt = attempt + 1, started_at = now() where $1::bigint >= 0 and $3::bigint >= 0"
-    " and id = (select id from q where state = 0 and run_at <= now() order by priority, run_at, id"
-    " limit 1 for update skip locked) returning 'claimed', id, 0";
+    "with d as (update q set state = 2, finished_at = now() where id = $2::bigint and state = 1 returning 1)"
+    " update q set state = 1, attempt = attempt + 1, started_at = now() where (select count(*) from d) >= 0"
+    " and $1::bigint >= 0 and $3::bigint >= 0 and id = (select id from q where state = 0 and run_at <= now()"
+    " order by priority, run_at, id limit 1 for update skip locked) returning 'claimed', id, 0";
 static const char orch_enqueue[] = "select orch.job_enqueue(1, null, 'noop', 'step')";
 static const char orch_exchange[] = "select outcome, job, lease from orch.job_exchange($1, $2, $3, null, null, $4,"
                                     " '{\"cpu\": 10000, \"memory_bytes\": 1, \"gpu\": 0}')";
