@@ -4,13 +4,14 @@
 Every number is the median of ROUNDS (5) rounds; where a peer or a floor exists both are measured in turn within the same
 round, because this kind of machine is noisy and only ratios within one run mean something.
 
-    tests/bench/run.py [--rounds N] [--only spawn,callback,rollback,memory,queue,monitors,drift,ingest] [--write]
+    tests/bench/run.py [--rounds N] [--only spawn,callback,rollback,memory,queue,stats,monitors,drift,ingest] [--write]
 """
 import argparse
 import datetime
 import json
 import os
 import platform
+import re
 import signal
 import statistics
 import subprocess
@@ -304,31 +305,56 @@ def drift_report(rounds):
                m["ratio"] >= 50 and m["orch_mb"] < 64)
 
 
+# ---------------------------------------------------------------- statistics, from memory
+
+def bench_stats(rounds):
+    """bench_stats is a median of seven rounds by itself, in processor time of one thread; here the median of several runs."""
+    program = os.path.join(BUILD, "tests/bench/bench_stats")
+    runs = [dict(re.findall(r"^ *([^:\n]+): +([\d.]+)", run(program), re.M)) for _ in range(rounds)]
+
+    def number(name):
+        return median([float(values[name]) for values in runs])
+
+    values, judging = number("sketch ingest, 20 columns"), number("all measures on 20 columns")
+    report("sketch ingest, 20 numeric columns from memory, one core", f"{values:.0f} million values/s", "", "at least 60 million", values >= 60)
+    report("all measures and the decision, 20 columns", f"{judging:.0f} us", "", "under 200 us", judging < 200)
+
+
 def write_table(rounds):
+    """Rows that were measured take the place of those of the same name; the others stay, with the day of theirs."""
     path = os.path.join(TOP, "docs/performance.md")
     with open(path, encoding="utf-8") as f:
         text = f.read()
     begin, end = "<!-- table: scripts/bench -->\n", "<!-- end of table -->"
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")), "?")
-    table = [f"Measured {datetime.date.today()} on {platform.node()}: {cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; "
-             f"medians of {rounds} rounds.", "", "| what | orch | beside it | target | met |", "|---|---|---|---|---|"]
-    table += ["| " + " | ".join(row) + " |" for row in rows]
     head, rest = text.split(begin)
+    old, tail = rest.split(end)
+    today = str(datetime.date.today())
+    kept = {}
+    for line in old.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if line.startswith("| ") and len(cells) == 6 and cells[0] != "what":
+            kept[cells[0]] = cells
+    for row in rows:
+        kept[row[0]] = [*row, today]
+    table = [f"On {platform.node()}: {cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; medians of {rounds} rounds.", "",
+             "| what | orch | beside it | target | met | measured |", "|---|---|---|---|---|---|"]
+    table += ["| " + " | ".join(cells) + " |" for cells in kept.values()]
     with open(path, "w", encoding="utf-8") as f:
-        f.write(head + begin + "\n" + "\n".join(table) + "\n\n" + end + rest.split(end)[1])
+        f.write(head + begin + "\n" + "\n".join(table) + "\n\n" + end + tail)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="spawn,callback,rollback,memory,queue,monitors,drift,ingest")
+    parser.add_argument("--only", default="spawn,callback,rollback,memory,queue,stats,monitors,drift,ingest")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     say(f"{platform.node()}: {os.cpu_count()} cores, {args.rounds} rounds")
     for name in args.only.split(","):
         say(name)
         {"spawn": bench_spawn, "callback": bench_callback, "rollback": bench_rollback, "memory": bench_memory,
-         "queue": bench_queue, "monitors": bench_monitors_cpu, "drift": drift_report, "ingest": bench_ingest}[name](args.rounds)
+         "queue": bench_queue, "stats": bench_stats, "monitors": bench_monitors_cpu, "drift": drift_report, "ingest": bench_ingest}[name](args.rounds)
     if args.write:
         write_table(args.rounds)
     return 0
