@@ -19,7 +19,7 @@ static int64_t number(const char *sql) {
   struct err err = {0};
   CLEANUP(mem_free_p) char *answer = db_sync_call(sync_db, sql, 0, NULL, &err);
   if (!answer) fail_msg("%s: %s", sql, err.text);
-  return strtoll(answer, NULL, 10);
+  return answer ? strtoll(answer, NULL, 10) : -1;
 }
 
 struct request {
