@@ -276,6 +276,15 @@ class World:
             f.write(text.replace("monitors:\n", f"monitors:\n  - {monitor}\n"))
         self.orch("apply", f"pipelines/{pipeline}")
 
+    def set_monitors(self, pipeline, monitors):
+        """Puts these monitors, a list of YAML, in place of a pipeline's own and applies it."""
+        path = os.path.join(self.dir, "pipelines", pipeline, "pipeline.yaml")
+        text = read(path)
+        start, end = text.index("monitors:"), text.index("retrain:")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text[:start] + "monitors:\n" + "".join(f"  - {m}\n" for m in monitors) + text[end:])
+        self.orch("apply", f"pipelines/{pipeline}")
+
     # ---- steps of the story
 
     def state(self, proposal):
