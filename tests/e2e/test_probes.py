@@ -1,39 +1,21 @@
 """Monitors that ask a real Prometheus and a real PostgreSQL warehouse: what they see, what they may not do, what they say."""
-import http.server
 import json
 import os
 import shutil
 import subprocess
-import threading
 import unittest
 
 import kit
 
-MONITORS = """\
-monitors:
-  - {name: auc, kind: prometheus, query: "min by (model) (model_auc)", below: 0.7, every: 5s}
-  - {name: late, kind: sql, url_env: WAREHOUSE_URL, query: "select region, late_share from deliveries;", above: 0.1, every: 5s, then: tell}
-  - {name: writes, kind: sql, url_env: WAREHOUSE_URL, query: "select set_config('default_transaction_read_only', 'off', false), touch()", above: 0, every: 5s}
-  - {name: slow, kind: sql, url_env: WAREHOUSE_URL, query: "select pg_sleep(30)::text, 1", above: 0, every: 5s, timeout: 1s}
-  - {name: several, kind: sql, url_env: WAREHOUSE_URL, query: "select 1) as a; delete from deliveries; --", above: 0, every: 5s}
-  - {name: words, kind: sql, url_env: WAREHOUSE_URL, query: "select 'many'", above: 0, every: 5s}
-  - {name: elsewhere, kind: sql, url_env: OTHER_URL, query: "select 1", above: 0, every: 5s}
-"""
-
-
-class Metric(http.server.BaseHTTPRequestHandler):
-    value = 0.9
-
-    def do_GET(self):  # noqa: N802
-        body = f'# TYPE model_auc gauge\nmodel_auc{{model="churn"}} {Metric.value}\n'.encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+MONITORS = [
+    '{name: auc, kind: prometheus, query: "min by (model) (model_auc)", below: 0.7, every: 5s}',
+    '{name: late, kind: sql, url_env: WAREHOUSE_URL, query: "select region, late_share from deliveries;", above: 0.1, every: 5s, then: tell}',
+    '{name: writes, kind: sql, url_env: WAREHOUSE_URL, query: "select set_config(\'default_transaction_read_only\', \'off\', false), touch()", above: 0, every: 5s}',
+    '{name: slow, kind: sql, url_env: WAREHOUSE_URL, query: "select pg_sleep(30)::text, 1", above: 0, every: 5s, timeout: 1s}',
+    '{name: several, kind: sql, url_env: WAREHOUSE_URL, query: "select 1) as a; delete from deliveries; --", above: 0, every: 5s}',
+    '{name: words, kind: sql, url_env: WAREHOUSE_URL, query: "select \'many\'", above: 0, every: 5s}',
+    '{name: elsewhere, kind: sql, url_env: OTHER_URL, query: "select 1", above: 0, every: 5s}',
+]
 
 
 class ProbesTest(unittest.TestCase):
@@ -58,26 +40,17 @@ class ProbesTest(unittest.TestCase):
 
     def test_prometheus_and_warehouse(self):
         self.assertTrue(shutil.which("prometheus"), "prometheus is not installed (run scripts/setup)")
-        model = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metric)
-        threading.Thread(target=model.serve_forever, daemon=True).start()
-        self.addCleanup(model.server_close)
-        self.addCleanup(model.shutdown)
         port = kit.free_port()
         config = {**kit.CONFIG, "prometheus": {"url": f"http://127.0.0.1:{port}/"}, "warehouses": ["WAREHOUSE_URL", "OTHER_URL"]}
-        with kit.World(config=config) as w:
+        with kit.Gauge(labels='{model="churn"}') as gauge, kit.World(config=config) as w:
             folder = os.path.join(w.dir, "prometheus")
             os.mkdir(folder)
-            self.prometheus(folder, model.server_address[1], port)
+            self.prometheus(folder, gauge.port, port)
             w.sql("create database warehouse", database="postgres")
             w.sql("create table deliveries (region text, late_share float8); insert into deliveries values ('north', 0.05), "
                   "('south', 0.3), ('west', null); create function touch() returns int language plpgsql as "
                   "'begin insert into deliveries values (''hacked'', 1); return 1; end'", database="warehouse")
-            path = os.path.join(w.dir, "pipelines", "quick", "pipeline.yaml")
-            text = kit.read(path)
-            start, end = text.index("monitors:"), text.index("retrain:")
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text[:start] + MONITORS + text[end:])
-            w.orch("apply", "pipelines/quick")
+            w.set_monitors("quick", MONITORS)
             w.sql("update orch.monitor set every_ms = 1000 where runner = 'probe'")
             with open(os.path.join(w.dir, "orch.yaml"), "w", encoding="utf-8") as f:
                 json.dump({**config, "warehouses": ["WAREHOUSE_URL"]}, f)
@@ -89,10 +62,10 @@ class ProbesTest(unittest.TestCase):
             self.assertTrue(self.wait_latest(w, "late", "south: 0.3 is above 0.1 since").startswith("alarm: "))
             self.assertEqual(w.sql("select disposition || ' ' || kind from orch.signal where source = 'monitor:late'"), ["recorded alert"])
             self.assertEqual(w.sql("select count(*) from orch.proposal"), ["0"], "what is to be told retrains nothing")
-            Metric.value = 0.5
+            gauge.value = 0.5
             self.wait_latest(w, "auc", 'alarm: model="churn": 0.5 is below 0.7')
             self.assertEqual(w.sql("select disposition || ' ' || kind from orch.signal where source = 'monitor:auc'"), ["proposed alert"])
-            Metric.value = 0.9
+            gauge.value = 0.9
             kit.wait_for("the alarm to be over", lambda: w.sql("select 1 from orch.signal where source = 'monitor:auc' and status = 'resolved'"))
 
             # What a query may not do, and what is said then.

@@ -1,11 +1,9 @@
 """Other tools' documents over HTTP (CloudEvents in three modes, Grafana, Evidently, NannyML), and a real Prometheus whose
 rule fires through a real Alertmanager."""
-import http.server
 import json
 import os
 import shutil
 import subprocess
-import threading
 import time
 import unittest
 
@@ -117,22 +115,6 @@ class DocumentsTest(unittest.TestCase):
         self.assertEqual(answer["alerts"][0]["disposition"], "recorded", "broken data never retrains")
 
 
-class Metric(http.server.BaseHTTPRequestHandler):
-    """What Prometheus scrapes: one gauge, whose value the test sets."""
-    value = 0.9
-
-    def do_GET(self):  # noqa: N802
-        body = f"# TYPE model_auc gauge\nmodel_auc {Metric.value}\n".encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 PROMETHEUS = """\
 global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}
 alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:{alertmanager}"]}}]}}]}}
@@ -178,15 +160,11 @@ class PrometheusTest(unittest.TestCase):
     def test_a_rule_of_prometheus_retrains(self):
         for program in ("prometheus", "prometheus-alertmanager"):
             self.assertTrue(shutil.which(program), f"{program} is not installed (run scripts/setup)")
-        with kit.World() as w:
+        with kit.Gauge() as gauge, kit.World() as w:
             w.serve()
             self.folder = os.path.join(w.dir, "prometheus")
             os.mkdir(self.folder)
-            model = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metric)
-            threading.Thread(target=model.serve_forever, daemon=True).start()
-            self.addCleanup(model.server_close)
-            self.addCleanup(model.shutdown)
-            ports = {"alertmanager": kit.free_port(), "prometheus": kit.free_port(), "model": model.server_address[1], "orch": w.port}
+            ports = {"alertmanager": kit.free_port(), "prometheus": kit.free_port(), "model": gauge.port, "orch": w.port}
             token = self.write("token", w.token("alertmanager", "signal"))
             self.write("rules.yml", RULES)
             config = self.write("prometheus.yml", PROMETHEUS.format(**ports))
@@ -197,12 +175,12 @@ class PrometheusTest(unittest.TestCase):
                        f"--storage.tsdb.path={self.folder}/tsdb")
             time.sleep(2)
             self.assertEqual(w.sql("select count(*) from orch.signal"), ["0"], "a healthy model raises nothing")
-            Metric.value = 0.31
+            gauge.value = 0.31
             kit.wait_for("the alert to arrive", lambda: w.sql("select title from orch.signal where status = 'firing'"), 30)
             row = w.sql("select concat_ws(' ; ', title, kind, source, disposition, detail #>> '{labels,severity}') from orch.signal")
             self.assertEqual(row, ["ModelAUCLow: AUC is 0.31 ; alert ; alertmanager ; proposed ; page"])
             self.assertEqual(w.sql("select reason from orch.proposal"), ["ModelAUCLow: AUC is 0.31"])
-            Metric.value = 0.9
+            gauge.value = 0.9
             kit.wait_for("the alert to be over", lambda: w.sql("select 1 from orch.signal where status = 'resolved'"), 30)
 
 
