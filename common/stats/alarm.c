@@ -44,6 +44,10 @@ static double binomial_tail(unsigned n, unsigned k, double h) {
   return fmin(1, tail);
 }
 
+double alarm_of_hits(double h, unsigned hits, unsigned of) {
+  return h * binomial_tail(of - 1, hits - 1, h);
+}
+
 struct column {
   double groups;      /* that the measures go over */
   double size, level; /* PSI at least this, p-value below that */
@@ -60,7 +64,7 @@ static void add_columns(const struct drift_rule *rule, double ref, double now, d
     double h = noncentral_tail(now * bound, df, s * now / ref);
     h = fmin(1, h + fmin(column->otherwise, noncentral_tail(now * critical, df, s * now / ref)));
     rate->hits += n * h / POINTS;
-    rate->alarms += n * h * binomial_tail(rule->of - 1, rule->hits - 1, h) / POINTS;
+    rate->alarms += n * alarm_of_hits(h, rule->hits, rule->of) / POINTS;
   }
 }
 
@@ -80,4 +84,31 @@ struct alarm_rate alarm_expected(const struct drift_rule *rule, const struct ala
                                .otherwise = fmin(1, k * special_normal_two_sided(z))};
   if (task->categorical) add_columns(rule, ref, now, task->categorical, &categorical, &rate);
   return rate;
+}
+
+/* Terms from the largest k downwards, each from the one before. Once past the mode they only fall. */
+double alarm_share_below(double p, uint64_t n, double min) {
+  double trials = (double)n, k = ceil(min * trials - 1e-9) - 1;
+  int sign;
+  if (n == 0 || k < 0) return 0;
+  if (p <= 0 || k >= trials) return 1;
+  if (p >= 1) return 0;
+  bool above = k > trials * p;
+  if (above) k = trials - k - 1, p = 1 - p; /* P(X <= k) = 1 - P(n - X <= n - k - 1) */
+  double term = exp(lgamma_r(trials + 1, &sign) - lgamma_r(k + 1, &sign) - lgamma_r(trials - k + 1, &sign) +
+                    k * log(p) + (trials - k) * log1p(-p));
+  double sum = term;
+  for (; k > 0 && term > 1e-12 * sum; k--) {
+    term *= k / (trials - k + 1) * (1 - p) / p;
+    sum += term;
+  }
+  sum = fmin(1, sum);
+  return above ? 1 - sum : sum;
+}
+
+double alarm_jump(double jump, double p_value, uint64_t rows, uint64_t ref_rows) {
+  double now = (double)rows, ref = ref_rows ? (double)ref_rows : 10 * now;
+  if (rows == 0) return 0;
+  double z = jump / (0.5 * sqrt(1 / now + 1 / ref));
+  return fmin(p_value, special_normal_two_sided(z)) / 2;
 }

@@ -30,4 +30,17 @@ struct alarm_rate {
 /* 0 where a window is too small to be judged (rule->min_rows). About a millisecond. */
 struct alarm_rate alarm_expected(const struct drift_rule *rule, const struct alarm_task *task);
 
+/* The chance that a window alarms when each is a hit with chance `h` by itself and `hits` of the last `of`, this one
+ * among them, are asked for: h P(Binomial(of - 1, h) >= hits - 1). */
+double alarm_of_hits(double h, unsigned hits, unsigned of);
+
+/* The chance that of `n` independent trials with chance `p` a share under `min` succeeds, P(Binomial(n, p) < min n):
+ * an accuracy of n rows. Summed exactly, relative error about 1e-9. 0 for n = 0. */
+double alarm_share_below(double p, uint64_t n, double min);
+
+/* At most the chance that a share grows by more than `jump`, with a two-sided p-value under `p_value`, from a reference
+ * of ref_rows to a window of rows though nothing changed: the normal tail for a share of one half, where chance is
+ * largest. ref_rows 0: taken to be ten windows. */
+double alarm_jump(double jump, double p_value, uint64_t rows, uint64_t ref_rows);
+
 #endif

@@ -134,7 +134,32 @@ static void rules(void **state) {
   assert_true(alarm_expected(&rule, &task).hits == 0);
 }
 
+static void close_to(double got, double expected) {
+  print_message("%.10g, expected %.10g\n", got, expected);
+  assert_true(fabs(got - expected) <= 1e-6 * expected);
+}
+
+/* Expected values by exact rational sums (Python's fractions). */
+static void shares_of_windows(void **state) {
+  close_to(alarm_share_below(0.8, 100, 0.75), 0.08747538464357311);
+  close_to(alarm_share_below(0.83, 500, 0.75), 2.2986469130709036e-06);
+  close_to(alarm_share_below(0.5, 20, 0.75), 0.9793052673339844);         /* the bound lies above the mean */
+  close_to(alarm_share_below(0.9, 4, 0.5), 0.0037);             /* at most 1 of 4 */
+  assert_true(alarm_share_below(0.8, 1000000, 0.75) < 1e-300);  /* no time is lost either */
+  assert_true(alarm_share_below(0.7, 1000000, 0.75) > 1 - 1e-9);
+  assert_true(alarm_share_below(1, 100, 0.75) == 0 && alarm_share_below(0, 100, 0.75) == 1);
+  assert_true(alarm_share_below(0.8, 0, 0.75) == 0 && alarm_share_below(0.8, 100, 0) == 0);
+  close_to(alarm_of_hits(0.1, 1, 1), 0.1);
+  close_to(alarm_of_hits(0.1, 2, 3), 0.1 * (1 - 0.9 * 0.9));
+  close_to(alarm_of_hits(0.1, 3, 3), 0.001);
+  /* Ten points on 200 rows against very many: 2.83 deviations. Small windows are kept quiet by the p-value. */
+  close_to(alarm_jump(0.1, 1, 200, UINT64_MAX), 0.5 * erfc(2));
+  close_to(alarm_jump(0.1, 0.001, 20, 1000), 0.0005);
+  assert_true(alarm_jump(0.1, 0.001, 2000, 0) < 1e-12 && alarm_jump(0.1, 0.001, 0, 0) == 0);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(promised_and_counted), cmocka_unit_test(rules)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(promised_and_counted), cmocka_unit_test(rules),
+                                     cmocka_unit_test(shares_of_windows)};
   return cmocka_run_group_tests_name("alarm", tests, NULL, NULL);
 }
