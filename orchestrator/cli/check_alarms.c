@@ -4,11 +4,9 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "cli/check_alarms_private.h"
 #include "cli/check_names.h"
-#include "stats/alarm.h"
 
-#define DAY_MS 86400000.0
-#define MONTH_DAYS 30
 #define COLUMNS_UNKNOWN 20 /* of a monitor over all columns, when nobody says how many there are */
 
 /* One drift monitor's numbers, as check_alarms() found or assumed them. */
@@ -22,21 +20,7 @@ struct monitor_facts {
   double per_month;
 };
 
-static int64_t int_at(const json_t *object, const char *key) {
-  return json_integer_value(json_object_get(object, key));
-}
-
-static double real_at(const json_t *object, const char *key) {
-  return json_number_value(json_object_get(object, key));
-}
-
-static const char *text_at(const json_t *object, const char *key) {
-  const char *text = json_string_value(json_object_get(object, key));
-  return text != NULL ? text : "";
-}
-
-static void warn(json_t *warnings, const char *fmt, ...) ORCH_PRINTF(2, 3);
-static void warn(json_t *warnings, const char *fmt, ...) {
+void check_warn(json_t *warnings, const char *fmt, ...) {
   struct strbuf text;
   strbuf_init(&text, 4096);
   va_list args;
@@ -47,8 +31,7 @@ static void warn(json_t *warnings, const char *fmt, ...) {
   strbuf_fini(&text);
 }
 
-/* Rows of a window, and windows a month. A window by time whose rows nobody knows is taken to be as small as may be. */
-static int64_t window_size(const json_t *spec, const struct check_facts *facts, double *ret_windows) {
+int64_t check_window(const json_t *spec, const struct check_facts *facts, double *ret_windows) {
   const json_t *window = json_object_get(spec, "window");
   double ms = real_at(window, "ms"), per_day = (double)facts->rows_per_day;
   if (ms > 0) {
@@ -73,11 +56,11 @@ static bool is_categorical(const struct check_facts *facts, const char *name) {
   return column != NULL && column->kind == PROFILE_CATEGORICAL;
 }
 
-/* Counts the monitor's columns, and warns of those that always drift. */
-static void count_columns(const json_t *pipeline, const json_t *spec, const struct check_facts *facts,
-                          struct alarm_task *task, json_t *warnings) {
+void check_columns(const json_t *pipeline, const json_t *spec, const struct check_facts *facts, struct alarm_task *task,
+                   json_t *ret_names) {
   json_t *columns = json_object_get(spec, "columns"), *names = json_array(), *column;
   size_t i;
+  task->ref_rows = facts->profile != NULL ? facts->profile->rows : 0;
   if (json_array_size(columns) > 0) {
     json_array_extend(names, columns);
   } else if (strcmp(text_at(spec, "kind"), "prediction_drift") == 0) {
@@ -91,24 +74,36 @@ static void count_columns(const json_t *pipeline, const json_t *spec, const stru
   } else {
     task->numeric = COLUMNS_UNKNOWN;
   }
+  json_array_foreach(names, i, column) {
+    if (is_categorical(facts, json_string_value(column)))
+      task->categorical++;
+    else
+      task->numeric++;
+  }
+  if (ret_names) json_array_extend(ret_names, names);
+  json_decref(names);
+}
+
+void check_columns_words(const struct alarm_task *task, struct strbuf *out) {
+  unsigned n = task->numeric + task->categorical;
+  strbuf_printf(out, "chance alone, %u column%s", n, n == 1 ? "" : "s");
+}
+
+static void warn_of_calendars(const char *monitor, const json_t *names, json_t *warnings) {
   struct strbuf calendars;
+  size_t i;
+  json_t *column;
   strbuf_init(&calendars, 4096);
   json_array_foreach(names, i, column) {
     const char *name = json_string_value(column);
-    if (is_categorical(facts, name)) {
-      task->categorical++;
-    } else {
-      task->numeric++;
-    }
     if (check_is_calendar(name)) strbuf_printf(&calendars, "%s'%.80s'", calendars.len > 0 ? ", " : "", name);
   }
   if (calendars.len > 0) {
-    warn(warnings,
-         "monitor '%s' watches %s: what looks like a calendar or a counter always drifts; name the other columns",
-         text_at(spec, "name"), strbuf_text(&calendars));
+    check_warn(warnings,
+               "monitor '%s' watches %s: what looks like a calendar or a counter always drifts; name the other columns",
+               monitor, strbuf_text(&calendars));
   }
   strbuf_fini(&calendars);
-  json_decref(names);
 }
 
 static double expect(const struct monitor_facts *m, const struct drift_rule *rule, uint64_t rows, double windows) {
@@ -121,10 +116,12 @@ static struct monitor_facts read_monitor(const json_t *pipeline, const json_t *s
                                          json_t *warnings) {
   const json_t *hits = json_object_get(spec, "for");
   struct monitor_facts m = {.spec = spec, .name = text_at(spec, "name"), .rule = DRIFT_RULE_DEFAULT};
-  m.rows = window_size(spec, facts, &m.windows);
+  m.rows = check_window(spec, facts, &m.windows);
   m.task.rows = (uint64_t)m.rows;
-  m.task.ref_rows = facts->profile != NULL ? facts->profile->rows : 0;
-  count_columns(pipeline, spec, facts, &m.task, warnings);
+  json_t *names = json_array();
+  check_columns(pipeline, spec, facts, &m.task, names);
+  warn_of_calendars(m.name, names, warnings);
+  json_decref(names);
   m.rule.min_rows = (uint64_t)int_at(spec, "min_rows");
   m.rule.psi = real_at(spec, "psi");
   m.rule.p_value = real_at(spec, "p_value");
@@ -141,17 +138,17 @@ static void advise(const struct monitor_facts *m, double limit, json_t *warnings
   strict.p_value = m->rule.p_value / 100;
   const char *start = "most of them come from monitor";
   if (m->rule.hits < 2 && expect(m, &twice, m->task.rows, m->windows) <= limit) {
-    warn(warnings, "%s '%s': with 'for: 2 of 3' it would be %.2g", start, m->name,
-         expect(m, &twice, m->task.rows, m->windows));
+    check_warn(warnings, "%s '%s': with 'for: 2 of 3' it would be %.2g", start, m->name,
+               expect(m, &twice, m->task.rows, m->windows));
   } else if (expect(m, &strict, m->task.rows, m->windows) <= limit) {
-    warn(warnings, "%s '%s': with 'p_value: %g' it would be %.2g", start, m->name, strict.p_value,
-         expect(m, &strict, m->task.rows, m->windows));
+    check_warn(warnings, "%s '%s': with 'p_value: %g' it would be %.2g", start, m->name, strict.p_value,
+               expect(m, &strict, m->task.rows, m->windows));
   } else {
     for (unsigned times = 2; times <= 64; times *= 2) {
       double fewer = expect(m, &m->rule, m->task.rows * times, m->windows / times);
       if (fewer > limit && times < 64) continue;
-      warn(warnings, "%s '%s': with windows %u times as large it would be %.2g; a larger 'psi' helps too", start,
-           m->name, times, fewer);
+      check_warn(warnings, "%s '%s': with windows %u times as large it would be %.2g; a larger 'psi' helps too", start,
+                 m->name, times, fewer);
       return;
     }
   }
@@ -162,25 +159,28 @@ static void warn_of_size(const json_t *spec, const struct check_facts *facts, js
   const char *kind = text_at(spec, "kind"), *name = text_at(spec, "name");
   double windows, quantile = real_at(spec, "quantile"), min = real_at(spec, "min");
   if (json_object_get(spec, "window") == NULL) return;
-  int64_t rows = window_size(spec, facts, &windows), least = int_at(spec, "min_rows");
+  int64_t rows = check_window(spec, facts, &windows), least = int_at(spec, "min_rows");
   bool by_time = json_object_get(json_object_get(spec, "window"), "ms") != NULL,
        labels = strcmp(kind, "performance") == 0;
   if (by_time && (facts->rows_per_day == 0 || labels)) return; /* nobody knows how many there are */
   if (rows < least) {
-    warn(warnings, "monitor '%s' gets about %lld rows a window, under its 'min_rows' of %lld: it will never be judged",
-         name, (long long)rows, (long long)least);
+    check_warn(warnings,
+               "monitor '%s' gets about %lld rows a window, under its 'min_rows' of %lld: it will never be judged",
+               name, (long long)rows, (long long)least);
   } else if (strcmp(kind, "latency") == 0 && (double)rows * (1 - quantile) < 5) {
-    warn(warnings,
-         "monitor '%s' has windows of %lld rows, of which %.2g lie above the quantile %g: a few slow answers decide; "
-         "expected at least %.0f rows",
-         name, (long long)rows, (double)rows * (1 - quantile), quantile, ceil(5 / (1 - quantile)));
+    check_warn(
+        warnings,
+        "monitor '%s' has windows of %lld rows, of which %.2g lie above the quantile %g: a few slow answers decide; "
+        "expected at least %.0f rows",
+        name, (long long)rows, (double)rows * (1 - quantile), quantile, ceil(5 / (1 - quantile)));
   } else if (min > 0 &&
              (strcmp(text_at(spec, "metric"), "accuracy") == 0 || strcmp(text_at(spec, "metric"), "f1") == 0)) {
     double half = 1.96 * sqrt(min * (1 - min) / (double)rows);
     if (half > 0.05) {
-      warn(warnings, "monitor '%s' has windows of %lld %s, in which %s is known to within %.2g: expected at least %.0f",
-           name, (long long)rows, labels ? "labels" : "rows", text_at(spec, "metric"), half,
-           ceil(min * (1 - min) * 1.96 * 1.96 / 0.0025));
+      check_warn(warnings,
+                 "monitor '%s' has windows of %lld %s, in which %s is known to within %.2g: expected at least %.0f",
+                 name, (long long)rows, labels ? "labels" : "rows", text_at(spec, "metric"), half,
+                 ceil(min * (1 - min) * 1.96 * 1.96 / 0.0025));
     }
   }
 }
@@ -190,37 +190,86 @@ static void warn_of_noise(const struct monitor_facts *m, json_t *warnings) {
   double ref = m->task.ref_rows > 0 ? (double)m->task.ref_rows : 10 * (double)m->rows;
   double noise = m->rows > 0 ? 9 * (1 / (double)m->rows + 1 / ref) : 0;
   if (m->rows < (int64_t)m->rule.min_rows || noise <= m->rule.psi / 2) return;
-  warn(warnings,
-       "monitor '%s' compares %lld rows with %.0f: chance alone makes a PSI of about %.2g there, and its 'psi' is %g; "
-       "expected larger windows%s",
-       m->name, (long long)m->rows, ref, noise, m->rule.psi,
-       m->task.ref_rows > 0 ? ", or more rows in profile.csv" : "");
+  check_warn(
+      warnings,
+      "monitor '%s' compares %lld rows with %.0f: chance alone makes a PSI of about %.2g there, and its 'psi' is %g; "
+      "expected larger windows%s",
+      m->name, (long long)m->rows, ref, noise, m->rule.psi,
+      m->task.ref_rows > 0 ? ", or more rows in profile.csv" : "");
+}
+
+static json_t *number_or_null(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* Adds a monitor's line to `list`, and its number to the sum of its sort. */
+static void add_line(const json_t *spec, const struct check_line *line, const struct check_facts *facts, json_t *list,
+                     double sums[4]) {
+  static const char *const sorts[] = {"expected", "at_most", "planned", "unknown"};
+  bool by_rows = json_object_get(json_object_get(spec, "window"), "rows") != NULL;
+  unsigned columns = line->task.numeric + line->task.categorical;
+  double rows = line->windows * (double)line->rows, per_million = by_rows ? line->per_month / rows * 1e6 : NAN;
+  struct strbuf why;
+  strbuf_init(&why, 1200);
+  strbuf_puts(&why, strbuf_text(&line->why));
+  if (line->sort <= CHECK_AT_MOST && isfinite(per_million) && facts->rows_per_day == 0 && per_million >= 0.001)
+    strbuf_printf(&why, per_million < 10 ? " (%s%.2g in 1,000,000 %s)" : " (%s%.0f in 1,000,000 %s)",
+                  line->sort == CHECK_AT_MOST ? "at most " : "", per_million,
+                  strcmp(text_at(spec, "kind"), "performance") == 0 ? "labels" : "rows");
+  sums[line->sort] += line->sort == CHECK_UNKNOWN ? 1 : line->per_month;
+  json_array_append_new(
+      list,
+      json_pack("{s:s, s:s, s:s?, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "monitor", text_at(spec, "name"), "kind",
+                text_at(spec, "kind"), "part", line->part, "is", sorts[line->sort], "per_month",
+                number_or_null(line->per_month), "per_million_rows", number_or_null(per_million), "windows_per_month",
+                number_or_null(line->windows), "rows", isfinite(line->windows) ? json_integer(line->rows) : json_null(),
+                "reference_rows", line->task.ref_rows > 0 ? json_integer((json_int_t)line->task.ref_rows) : json_null(),
+                "columns", columns > 0 ? json_integer(columns) : json_null(), "why", strbuf_text(&why)));
+  strbuf_fini(&why);
+}
+
+static struct check_line drift_line(const struct monitor_facts *m) {
+  struct check_line line = {
+      .sort = CHECK_EXPECTED, .per_month = m->per_month, .windows = m->windows, .rows = m->rows, .task = m->task};
+  strbuf_init(&line.why, 200);
+  check_columns_words(&m->task, &line.why);
+  return line;
 }
 
 json_t *check_alarms(const json_t *spec, const struct check_facts *facts) {
   json_t *list = json_array(), *warnings = json_array(), *monitor;
   struct monitor_facts worst = {0};
-  double total = 0;
+  double sums[4] = {0}, others = 0;
   size_t i;
   json_array_foreach(json_object_get(spec, "monitors"), i, monitor) {
     const char *kind = text_at(monitor, "kind");
+    struct check_line lines[2];
+    size_t n = 1;
     warn_of_size(monitor, facts, warnings);
-    if (strcmp(kind, "drift") != 0 && strcmp(kind, "prediction_drift") != 0) continue;
-    struct monitor_facts m = read_monitor(spec, monitor, facts, warnings);
-    warn_of_noise(&m, warnings);
-    total += m.per_month;
-    if (m.per_month > worst.per_month) worst = m;
-    json_array_append_new(list,
-                          json_pack("{s:s, s:s, s:f, s:I, s:o, s:i, s:f}", "monitor", m.name, "kind", kind,
-                                    "windows_per_month", m.windows, "rows", (json_int_t)m.rows, "reference_rows",
-                                    m.task.ref_rows > 0 ? json_integer((json_int_t)m.task.ref_rows) : json_null(),
-                                    "columns", (int)(m.task.numeric + m.task.categorical), "per_month", m.per_month));
+    if (strcmp(kind, "drift") == 0 || strcmp(kind, "prediction_drift") == 0) {
+      struct monitor_facts m = read_monitor(spec, monitor, facts, warnings);
+      warn_of_noise(&m, warnings);
+      if (m.per_month > worst.per_month) worst = m;
+      lines[0] = drift_line(&m);
+      strbuf_init(&lines[1].why, 1);
+    } else {
+      n = check_kind_lines(spec, monitor, facts, warnings, lines);
+      if (lines[0].sort == CHECK_EXPECTED) others += lines[0].per_month;
+    }
+    for (size_t k = 0; k < n; k++) add_line(monitor, &lines[k], facts, list, sums);
+    for (size_t k = 0; k < 2; k++) strbuf_fini(&lines[k].why);
   }
+  double total = sums[CHECK_EXPECTED];
   if (total > 1) {
-    warn(warnings, "expect about %.0f false alarms a month: people stop looking at what cries wolf", total);
-    advise(&worst, fmax(0.1, 1 - (total - worst.per_month)), warnings);
+    check_warn(warnings, "expect about %.0f false alarms a month: people stop looking at what cries wolf", total);
+    if (worst.per_month > others)
+      advise(&worst, fmax(0.1, 1 - (total - worst.per_month)), warnings);
+    else
+      check_warn(warnings,
+                 "most of them come from lines close to the model's own accuracy: larger windows, or a lower min");
   }
-  return json_pack("{s:f, s:o, s:o, s:o}", "per_month", total, "rows_per_day",
+  return json_pack("{s:f, s:f, s:f, s:i, s:o, s:o, s:o}", "per_month", total, "at_most_more", sums[CHECK_AT_MOST],
+                   "planned", sums[CHECK_PLANNED], "unknown", (int)sums[CHECK_UNKNOWN], "rows_per_day",
                    facts->rows_per_day > 0 ? json_integer(facts->rows_per_day) : json_null(), "warnings", warnings,
                    "monitors", list);
 }
@@ -231,34 +280,57 @@ static const char *rate(struct cli *cli, double per_month) {
   return arena_printf(&cli->arena, per_month < 10 ? "%.2g" : "%.0f", per_month);
 }
 
+static const char *rate_cell(struct cli *cli, const json_t *m) {
+  const char *is = text_at(m, "is"), *number = rate(cli, real_at(m, "per_month"));
+  if (strcmp(is, "unknown") == 0) return "?";
+  if (strcmp(is, "planned") == 0) return "-";
+  if (strcmp(is, "at_most") != 0) return number;
+  return *number == '<' ? number : arena_printf(&cli->arena, "<= %s", number);
+}
+
+static void monitors_table(struct cli *cli, const json_t *monitors) {
+  struct cli_table *table =
+      cli_table_new(cli, (const char *const[]){"MONITOR", "KIND", ">WINDOWS A MONTH", ">ROWS EACH",
+                                               ">FALSE ALARMS A MONTH", "|WHY", NULL});
+  size_t i;
+  json_t *m;
+  json_array_foreach(monitors, i, m) {
+    bool windows = json_is_number(json_object_get(m, "windows_per_month"));
+    const char *part = text_at(m, "part");
+    cli_table_row(table);
+    cli_table_cell(table,
+                   *part ? arena_printf(&cli->arena, "%s (%s)", text_at(m, "monitor"), part) : text_at(m, "monitor"));
+    cli_table_cell(table, text_at(m, "kind"));
+    cli_table_cell(table, windows ? arena_printf(&cli->arena, "%.0f", real_at(m, "windows_per_month")) : "-");
+    cli_table_cell(table, windows ? cli_member(cli, m, "rows") : "-");
+    cli_table_cell(table, rate_cell(cli, m));
+    cli_table_cell(table, text_at(m, "why"));
+  }
+  cli_printf("\n");
+  cli_table_print(table, NULL);
+}
+
 void check_alarms_print(struct cli *cli, const json_t *alarms, const struct check_facts *facts) {
   const json_t *monitors = json_object_get(alarms, "monitors");
-  bool guessed_columns = false;
+  bool guessed_columns = false, guessed_rows = false;
   size_t i;
   json_t *m, *warning;
+  json_array_foreach(monitors, i, m) {
+    guessed_columns = guessed_columns || int_at(m, "columns") == COLUMNS_UNKNOWN;
+    guessed_rows = guessed_rows || json_is_integer(json_object_get(m, "rows"));
+  }
   if (json_array_size(monitors) > 0) {
-    struct cli_table *table =
-        cli_table_new(cli, (const char *const[]){"MONITOR", "KIND", ">COLUMNS", ">ROWS A WINDOW", ">WINDOWS A MONTH",
-                                                 ">FALSE ALARMS A MONTH", NULL});
-    json_array_foreach(monitors, i, m) {
-      cli_table_row(table);
-      cli_table_cell(table, text_at(m, "monitor"));
-      cli_table_cell(table, text_at(m, "kind"));
-      cli_table_cell(table, cli_member(cli, m, "columns"));
-      cli_table_cell(table, cli_member(cli, m, "rows"));
-      cli_table_cell_printf(table, "%.0f", real_at(m, "windows_per_month"));
-      cli_table_cell(table, rate(cli, real_at(m, "per_month")));
-      guessed_columns = guessed_columns || (int_at(m, "columns") == COLUMNS_UNKNOWN && facts->profile == NULL);
-    }
-    cli_printf("\n");
-    cli_table_print(table, NULL);
-    cli_printf("Expected without any drift: %s false alarms a month in all.\n",
-               rate(cli, real_at(alarms, "per_month")));
-    if (facts->rows_per_day == 0) {
+    monitors_table(cli, monitors);
+    cli_printf("Expected while all is well: %s false alarms a month in all", rate(cli, real_at(alarms, "per_month")));
+    if (real_at(alarms, "at_most_more") > 0)
+      cli_printf(", by the bounds (<=) at most %s more", rate(cli, real_at(alarms, "at_most_more")));
+    if (int_at(alarms, "unknown") > 0) cli_printf(", and what nobody can know in advance (?)");
+    cli_printf(".\n");
+    if (guessed_rows && facts->rows_per_day == 0) {
       cli_printf("  Taken for granted: a window by rows is an hour, one by time just has its min_rows; --rows-per-day "
                  "N says it.\n");
     }
-    if (facts->profile == NULL) {
+    if (facts->profile == NULL && (guessed_columns || guessed_rows)) {
       cli_printf("  Taken for granted: ten windows of reference rows%s; --profile FILE.csv counts.\n",
                  guessed_columns ? ", 20 columns where all are watched" : "");
     }

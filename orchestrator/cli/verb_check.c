@@ -36,13 +36,29 @@ static void say_fine(struct cli *cli, const struct cli_file *file, const struct 
   json_decref(alarms);
 }
 
-static bool read_facts(struct cli *cli, struct check_facts *facts, struct profile **ret_profile, struct err *err) {
-  const char *rows = cli_opt(cli, "rows-per-day"), *path = cli_opt(cli, "profile");
+/* A metrics.json as an evaluation writes it. */
+static bool read_metrics(const char *path, json_t **ret, struct err *err) {
+  json_error_t why;
+  json_t *document = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+  if (document == NULL) return err_set(err, ERR_INVALID, "--metrics %s: %s", path, why.text);
+  if (!json_is_object(document)) {
+    json_decref(document);
+    return err_set(err, ERR_INVALID, "--metrics %s: expected an object such as {\"accuracy\": 0.83}", path);
+  }
+  *ret = document;
+  return true;
+}
+
+static bool read_facts(struct cli *cli, struct check_facts *facts, struct profile **ret_profile, json_t **ret_metrics,
+                       struct err *err) {
+  const char *rows = cli_opt(cli, "rows-per-day"), *path = cli_opt(cli, "profile"), *metrics = cli_opt(cli, "metrics");
   if (rows != NULL && !cli_parse_int(rows, "--rows-per-day", 1, INT64_C(1000000000000), &facts->rows_per_day, err)) {
     return false;
   }
   if (path != NULL && !cli_profile_csv(path, "--profile", ret_profile, err)) return false;
   facts->profile = *ret_profile;
+  if (metrics != NULL && !read_metrics(metrics, ret_metrics, err)) return false;
+  facts->metrics = *ret_metrics;
   return true;
 }
 
@@ -50,7 +66,8 @@ static bool check_run(struct cli *cli, struct err *err) {
   struct cli_file server = {0};
   struct check_facts facts = {0};
   struct profile *profile = NULL;
-  if (!read_facts(cli, &facts, &profile, err) || !cli_file_server(cli, &server, err)) {
+  CLEANUP(json_decrefp) json_t *metrics = NULL;
+  if (!read_facts(cli, &facts, &profile, &metrics, err) || !cli_file_server(cli, &server, err)) {
     profile_free(profile);
     return false;
   }
@@ -84,6 +101,7 @@ static bool check_run(struct cli *cli, struct err *err) {
 static const struct cli_option options[] = {
     {"rows-per-day", 0, "N", "how many observations come in a day, for the false alarms"},
     {"profile", 0, "FILE", "a CSV like the training's profile.csv: its columns and rows, for the false alarms"},
+    {"metrics", 0, "FILE", "a metrics.json of the model's evaluation: how good it is, for the false alarms"},
     {0},
 };
 
@@ -91,7 +109,7 @@ const struct cli_verb verb_check = {
     .name = "check",
     .group = CLI_GROUP_PIPELINE,
     .summary = "Check pipeline files and say everything that is wrong",
-    .usage = "check FILE... [--rows-per-day N] [--profile FILE.csv]",
+    .usage = "check FILE... [--rows-per-day N] [--profile FILE.csv] [--metrics FILE.json]",
     .help = "Reads pipeline files (or folders that hold a pipeline.yaml) and the server's\n"
             "orch.yaml, and reports every problem at once as FILE:LINE:COLUMN: what is\n"
             "wrong, what was expected. Nothing is changed and no database is needed.\n"
@@ -99,14 +117,16 @@ const struct cli_verb verb_check = {
             "When there is an orch.yaml (in this folder, or named by --config), each gate is\n"
             "held against its reviewers: a gate that nobody can satisfy is a problem.\n"
             "\n"
-            "For monitors of drift it says how many false alarms a month to expect when\n"
-            "nothing drifts, computed from the rule, the size of its windows and of the\n"
-            "reference. It warns when that is more than one, of columns that always drift\n"
-            "(month, created_at, user_id), and of windows too small for their rule. Warnings\n"
-            "fail nothing.\n"
+            "Of every monitor it says how many false alarms a month to expect while all is\n"
+            "well: computed where the rule, its windows, the reference and the model's own\n"
+            "accuracy (--metrics, else the least that the checks let through) decide, a bound\n"
+            "(<=) where there is one, and else (?) what it depends on and what tells. It\n"
+            "warns when more than one is expected, of columns that always drift (month,\n"
+            "created_at, user_id), and of windows too small for their rule. Warnings fail\n"
+            "nothing.\n"
             "Exit code 0: all are fine; 2: something is wrong.",
     .examples = "orch check pipelines/housing\norch check orch.yaml pipelines/*/pipeline.yaml\n"
-                "orch check pipelines/housing --rows-per-day 20000 --profile profile.csv\n"
+                "orch check pipelines/housing --rows-per-day 20000 --profile profile.csv --metrics metrics.json\n"
                 "orch check pipelines/housing --json",
     .options = options,
     .min_args = 1,

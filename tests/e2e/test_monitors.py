@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 import pty
 import random
@@ -150,7 +151,74 @@ class MonitorsTest(unittest.TestCase):
         self.assertIsNone(document["rows_per_day"])
         self.assertEqual(document["monitors"][0]["windows_per_month"], 720)
         self.assertIn("a window by rows is an hour", text)
-        self.assertEqual(self.check(["{name: v, kind: volume, silence: 1h}"])[1], {"per_month": 0.0, "rows_per_day": None, "warnings": [], "monitors": []})
+
+    def test_check_has_a_line_for_every_monitor(self):
+        monitors = ["{name: a, kind: drift, columns: [x], window: 500 rows}",
+                    "{name: b, kind: performance, metric: accuracy, min: 0.75, window: 200 labels, detector: adwin}",
+                    "{name: c, kind: performance, metric: rmse, max: 3, window: 7d, detector: page_hinkley}",
+                    "{name: d, kind: estimated_performance, min: 0.75, window: 200 rows, for: 1 of 1}",
+                    "{name: e, kind: quality, columns: [x], window: 30m, type_share: none, rows: {min: 5}}",
+                    "{name: f, kind: latency, max: 50ms, window: 500 rows}",
+                    "{name: g, kind: volume, silence: 10s}",
+                    "{name: h, kind: schedule, cron: \"0 3 * * 1 Europe/Berlin\"}",
+                    "{name: i, kind: schedule, cron: \"*/15 * 1 * *\"}",
+                    "{name: j, kind: sql, url_env: WAREHOUSE_URL, query: select 1, above: 7}"]
+        with open(os.path.join(self.world.dir, "metrics.json"), "w", encoding="utf-8") as f:
+            f.write('{"accuracy": 0.8}')
+        text, document = self.check(monitors, "--metrics", os.path.join(self.world.dir, "metrics.json"), "--rows-per-day", "12000")
+        lines = {(m["monitor"], m["part"]): m for m in document["monitors"]}
+        self.assertEqual([(m["monitor"], m["part"], m["is"]) for m in document["monitors"]], [
+            ("a", None, "expected"), ("b", "min", "expected"), ("b", "adwin", "at_most"), ("c", "max", "unknown"),
+            ("c", "page_hinkley", "unknown"), ("d", None, "at_most"), ("e", None, "at_most"), ("f", None, "unknown"),
+            ("g", None, "unknown"), ("h", None, "planned"), ("i", None, "planned"), ("j", None, "unknown")])
+        # Fewer than 150 of 200 right when each is right with 0.8; 2 of 3 such windows; 60 windows a day.
+        hit = sum(math.comb(200, k) * 0.8 ** k * 0.2 ** (200 - k) for k in range(150))
+        self.assertAlmostEqual(lines["b", "min"]["per_month"], 1800 * hit * (1 - (1 - hit) ** 2), places=6)
+        self.assertAlmostEqual(lines["d", None]["per_month"], 1800 * hit, places=6)
+        self.assertAlmostEqual(lines["b", "adwin"]["per_month"], 360000 * 0.002 / 32, places=6)
+        self.assertAlmostEqual(lines["b", "adwin"]["per_million_rows"], 62.5, places=6)
+        # Two checks of one column: ten points of 250 rows against 2,500 that hold half of it.
+        self.assertAlmostEqual(lines["e", None]["per_month"], 2 * 1440 * 0.5 * min(
+            0.001, math.erfc(0.1 / (0.5 * math.sqrt(1 / 250 + 1 / 2500)) / math.sqrt(2))), places=6)
+        self.assertAlmostEqual(lines["h", None]["per_month"], 365.2425 / 7 / 12, places=9)
+        self.assertEqual(lines["i", None]["per_month"], 96)
+        self.assertAlmostEqual(document["per_month"], lines["a", None]["per_month"] + lines["b", "min"]["per_month"], places=6)
+        self.assertAlmostEqual(document["at_most_more"], sum(m["per_month"] for m in document["monitors"] if m["is"] == "at_most"), places=6)
+        self.assertEqual((document["unknown"], round(document["planned"])), (5, 100))
+        for m in document["monitors"]:
+            self.assertEqual(m["per_month"] is None, m["is"] == "unknown", m)
+            self.assertTrue(m["why"], m)
+        for name in ("c", "f"):
+            self.assertIn("orch monitor backtest quick --data FILE", next(m["why"] for m in document["monitors"] if m["monitor"] == name))
+        self.assertIn("traffic", lines["e", None]["why"])
+        self.assertRegex(text, r"b \(adwin\) +performance +1800 +200 +<= 22 +ADWIN's bound")
+        self.assertRegex(text, r"h +schedule +- +- +- +fires by plan, 4.35 times a month")
+        self.assertIn("by the bounds (<=) at most", text)
+        self.assertTrue(any("monitor 'g' alarms after 10 s, and at 12000 rows a day one comes every 7 s" in w for w in document["warnings"]),
+                        document["warnings"])
+
+    def test_check_takes_the_accuracy_of_the_checks(self):
+        """kit's pipeline lets an accuracy of 0.5 go live."""
+        _, document = self.check(["{name: a, kind: performance, metric: accuracy, min: 0.4, window: 200 labels, for: 1 of 1}",
+                                  "{name: b, kind: performance, metric: accuracy, min: 0.75, window: 200 labels}"])
+        least, over = document["monitors"]
+        hit = sum(math.comb(200, k) * 0.5 ** 200 for k in range(80))
+        self.assertEqual(least["is"], "at_most")
+        self.assertAlmostEqual(least["per_month"], 720 * hit, places=6)
+        self.assertAlmostEqual(least["per_million_rows"], hit / 200 * 1e6, places=4)
+        self.assertIn("in 1,000,000 labels", least["why"])
+        self.assertEqual((over["is"], over["per_month"]), ("unknown", None))
+        self.assertIn("--metrics metrics.json", over["why"])
+        with open(os.path.join(self.world.dir, "metrics.json"), "w", encoding="utf-8") as f:
+            f.write('{"accuracy": 0.7}')
+        path = os.path.join(self.world.dir, "metrics.json")
+        _, document = self.check(["{name: b, kind: performance, metric: accuracy, min: 0.75, window: 200 labels}"], "--metrics", path)
+        self.assertTrue(any("it will nearly always fire" in w for w in document["warnings"]), document["warnings"])
+        for text in ("[1]", "{", ""):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+            done = self.world.orch("check", "pipelines/quick", "--metrics", path, check=False)
+            self.assertEqual((done.returncode, "--metrics" in done.stderr), (2, True), done.stderr)
 
     def test_check_counts_a_profile(self):
         path = os.path.join(self.world.dir, "profile.csv")

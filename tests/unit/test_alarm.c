@@ -143,9 +143,9 @@ static void close_to(double got, double expected) {
 static void shares_of_windows(void **state) {
   close_to(alarm_share_below(0.8, 100, 0.75), 0.08747538464357311);
   close_to(alarm_share_below(0.83, 500, 0.75), 2.2986469130709036e-06);
-  close_to(alarm_share_below(0.5, 20, 0.75), 0.9793052673339844);         /* the bound lies above the mean */
-  close_to(alarm_share_below(0.9, 4, 0.5), 0.0037);             /* at most 1 of 4 */
-  assert_true(alarm_share_below(0.8, 1000000, 0.75) < 1e-300);  /* no time is lost either */
+  close_to(alarm_share_below(0.5, 20, 0.75), 0.9793052673339844); /* the bound lies above the mean */
+  close_to(alarm_share_below(0.9, 4, 0.5), 0.0037);               /* at most 1 of 4 */
+  assert_true(alarm_share_below(0.8, 1000000, 0.75) < 1e-300);    /* no time is lost either */
   assert_true(alarm_share_below(0.7, 1000000, 0.75) > 1 - 1e-9);
   assert_true(alarm_share_below(1, 100, 0.75) == 0 && alarm_share_below(0, 100, 0.75) == 1);
   assert_true(alarm_share_below(0.8, 0, 0.75) == 0 && alarm_share_below(0.8, 100, 0) == 0);
