@@ -50,11 +50,11 @@ double distance_linf_counts(const uint64_t *ref, const uint64_t *now, size_t k) 
 
 /* ---- Wasserstein ---- */
 
-static struct distance_wasserstein wasserstein_of(double raw, double deviation) {
+static struct distance_wasserstein wasserstein_of(double raw, double deviation, bool constant) {
   struct distance_wasserstein w = {.raw = raw, .normed = raw / deviation};
   if (deviation > 0) return w;
   w.normed = raw == 0 ? 0 : NAN;
-  w.constant_broken = raw != 0;
+  w.constant_broken = constant && raw != 0;
   return w;
 }
 
@@ -96,15 +96,24 @@ struct distance_wasserstein distance_wasserstein(const struct sketch *ref, const
     g = g_next;
     a = b;
   }
-  return wasserstein_of(raw, sketch_deviation(ref));
+  return wasserstein_of(raw, sketch_deviation(ref), ref->min == ref->max);
 }
 
-static double deviation_of(const double *values, size_t n) {
-  double mean = 0, m2 = 0;
-  for (size_t i = 0; i < n; i++) mean += values[i];
-  mean /= (double)n;
-  for (size_t i = 0; i < n; i++) m2 += (values[i] - mean) * (values[i] - mean);
-  return values[0] == values[n - 1] ? 0 : sqrt(m2 / (double)n);
+/* About the median, from which the mean is at most one deviation away, so little cancels; and in a unit in which
+ * squares are neither too small nor too large for a number. */
+static double deviation_of(const double *sorted, size_t n) {
+  double middle = sorted[n / 2], sum = 0, squares = 0;
+  int exponent;
+  if (sorted[0] == sorted[n - 1]) return 0;
+  frexp(fmax(sorted[n - 1] - middle, middle - sorted[0]), &exponent);
+  if (exponent < -1000) exponent = -1000;
+  double scale = ldexp(1, -exponent);
+  for (size_t i = 0; i < n; i++) {
+    double off = (sorted[i] - middle) * scale;
+    sum += off;
+    squares += off * off;
+  }
+  return ldexp(sqrt(fmax(0, squares - sum * (sum / (double)n)) / (double)n), exponent);
 }
 
 struct distance_wasserstein distance_wasserstein_sorted(const double *ref, size_t n, const double *now, size_t m) {
@@ -117,7 +126,7 @@ struct distance_wasserstein distance_wasserstein_sorted(const double *ref, size_
     while (i < n && ref[i] == at) i++;
     while (j < m && now[j] == at) j++;
   }
-  return wasserstein_of(raw, deviation_of(ref, n));
+  return wasserstein_of(raw, deviation_of(ref, n), ref[0] == ref[n - 1]);
 }
 
 /* ---- chi-square with rare groups pooled ---- */

@@ -29,8 +29,10 @@ double distance_hellinger_counts(const uint64_t *ref, const uint64_t *now, size_
 double distance_linf_counts(const uint64_t *ref, const uint64_t *now, size_t k);
 
 struct distance_wasserstein {
-  double raw;    /* integral of |F - G|, in the column's unit */
-  double normed; /* raw / the reference's population deviation; NaN when constant_broken */
+  double raw; /* integral of |F - G|, in the column's unit */
+  /* raw / the reference's population deviation; NaN when constant_broken, and on sketches of a reference whose values
+   * are too close together to have a deviation there (sketch.h) */
+  double normed;
   /* The reference has one value only (deviation 0) and the window has another: no number of deviations describes that,
    * so no floor is invented. When the window has that one value too, both numbers are 0. */
   bool constant_broken;

@@ -9,7 +9,9 @@
  *
  * Everything in a sketch is a count or a sum of integers, so merging is exact: however values are split, in whatever
  * order the parts are merged, the result has the same bytes. For the sums a value is taken as its offset from a middle
- * edge in whole quanta, a quantum being 2^-36 of the reference's range or less; the rounding is of the value alone.
+ * edge in whole quanta, a quantum being 2^-36 of the reference's range or less; the rounding is of the value alone. No
+ * quantum is smaller than 2^-500 (3e-151): of a column that is narrower than 1e-140 counts and quantiles are as good as
+ * ever, mean, deviation and centroids are not.
  * Values further out than 16 ranges are rare and counted in coarser quanta, 2^24 times coarser for each step outward,
  * of which the two coarsest that occurred are kept: what lies 2^24 times nearer than the furthest does not move the
  * sums.

@@ -101,6 +101,43 @@ static void constant_reference(void **state) {
   assert_near(distance_wasserstein(&a, &b).normed, w.normed, 1e-6 * w.normed);
 }
 
+/* Values 0, 1, ... n - 1 of a unit on top of an offset: their deviation is known. Neither a large offset nor a small
+ * unit, whose square is no longer a number, may spoil it. */
+static void deviation_at_any_scale(void **state) {
+  enum { N = 3000 };
+  static const struct {
+    double offset, unit;
+  } cases[] = {{0, 1},         {1e9, 0x1p-20},       {-3e15, 1},   {0, 0x1p-500},
+               {0, 0x1p-1000}, {0x1p-900, 0x1p-950}, {0, 0x1p480}, {-0x1p490, 0x1p478}};
+  double *ref = mem_calloc(N, sizeof ref[0]), *cur = mem_calloc(N, sizeof cur[0]);
+  for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
+    double deviations = 1 / sqrt(((double)N * N - 1) / 12);
+    for (size_t i = 0; i < N; i++) {
+      ref[i] = cases[c].offset + (double)i * cases[c].unit;
+      cur[i] = ref[i] + cases[c].unit;
+    }
+    struct distance_wasserstein w = distance_wasserstein_sorted(ref, N, cur, N);
+    assert_near(w.normed, deviations, 1e-9 * deviations);
+    assert_false(w.constant_broken);
+  }
+  mem_free(ref);
+  mem_free(cur);
+}
+
+/* A sketch counts in quanta that are no smaller than 2^-500: of values closer together it has no deviation, and does
+ * not call them constant. */
+static void too_close_for_a_sketch(void **state) {
+  const double ref[4] = {1e-300, 2e-300, 3e-300, 4e-300}, cur[4] = {11e-300, 12e-300, 13e-300, 14e-300};
+  struct sketch_grid grid;
+  struct sketch a, b;
+  sketch_grid_init(&grid, ref, 4);
+  sketch_of(&a, &grid, ref, 4);
+  sketch_of(&b, &grid, cur, 4);
+  struct distance_wasserstein w = distance_wasserstein(&a, &b);
+  assert_true(isnan(w.normed) && !w.constant_broken);
+  assert_true(distance_wasserstein(&a, &a).normed == 0);
+}
+
 static void edge_cases(void **state) {
   uint64_t none[2] = {0, 0}, left[2] = {5, 0}, right[2] = {0, 8}, both[2] = {10, 0};
   assert_true(isnan(distance_js_counts(none, left, 2)) && isnan(distance_tvd_counts(left, none, 2)));
@@ -182,8 +219,13 @@ static void a_long_tail(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(oracle_cases), cmocka_unit_test(constant_reference),
-                                     cmocka_unit_test(edge_cases),   cmocka_unit_test(rare_groups_are_pooled),
-                                     cmocka_unit_test(sorting),      cmocka_unit_test(a_long_tail)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(oracle_cases),
+                                     cmocka_unit_test(constant_reference),
+                                     cmocka_unit_test(edge_cases),
+                                     cmocka_unit_test(rare_groups_are_pooled),
+                                     cmocka_unit_test(deviation_at_any_scale),
+                                     cmocka_unit_test(too_close_for_a_sketch),
+                                     cmocka_unit_test(sorting),
+                                     cmocka_unit_test(a_long_tail)};
   return cmocka_run_group_tests_name("distance", tests, NULL, NULL);
 }
