@@ -38,6 +38,12 @@ static const char *no_values(const struct drift_files_column *c) {
                                 : "the current file has no values";
 }
 
+/* A column that one file does not have is counted in neither. */
+static void set_count(json_t *column, json_t *reasons, const char *name, const struct drift_files_column *c,
+                      uint64_t count) {
+  set_object(column, reasons, name, c->missing ? NULL : json_integer((json_int_t)count), no_values(c));
+}
+
 static void set_measures(json_t *column, json_t *reasons, const struct drift_files_column *c) {
   const struct distances *d = &c->said.d;
   bool values = d->n_ref > 0 && d->n_now > 0;
@@ -54,8 +60,12 @@ static void set_measures(json_t *column, json_t *reasons, const struct drift_fil
   set_object(column, reasons, "ks", ks, texts);
   set_number(column, reasons, "js_distance", d->js, no_values(c));
   set_number(column, reasons, "wasserstein_normed", d->categorical ? NAN : d->wasserstein.normed,
-             d->wasserstein.constant_broken ? "the reference has one single value: no deviation to divide by" : texts);
-  set_object(column, reasons, "chi2", chi2, no_values(c));
+             !values || d->categorical ? texts
+             : d->wasserstein.constant_broken
+                 ? "the reference has one single value: no deviation to divide by"
+                 : "the reference's values are too close together to count their deviation");
+  set_object(column, reasons, "chi2", chi2,
+             values ? "none of the current file's values occurs in the reference" : no_values(c));
   set_number(column, reasons, "tvd", d->tvd, no_values(c));
   set_number(column, reasons, "hellinger", d->hellinger, no_values(c));
   set_number(column, reasons, "linf", d->linf, no_values(c));
@@ -64,12 +74,12 @@ static void set_measures(json_t *column, json_t *reasons, const struct drift_fil
 
 static json_t *column_document(const struct drift_files_column *c) {
   const struct distances *d = &c->said.d;
-  json_t *reasons = json_object();
-  json_t *column = json_pack("{s:o, s:s?, s:I, s:I, s:I, s:I}", "name", json_text(c->name), "kind",
-                             c->missing ? NULL : profile_kind_name(c->ref.kind), "n_ref", (json_int_t)d->n_ref, "n_cur",
-                             (json_int_t)d->n_now, "null_ref", (json_int_t)(d->rows_ref - d->n_ref), "null_cur",
-                             (json_int_t)(d->rows_now - d->n_now));
-  if (c->missing) json_object_set_new(reasons, "kind", json_string(no_values(c)));
+  json_t *reasons = json_object(), *column = json_pack("{s:o}", "name", json_text(c->name));
+  set_object(column, reasons, "kind", c->missing ? NULL : json_string(profile_kind_name(c->ref.kind)), no_values(c));
+  set_count(column, reasons, "n_ref", c, d->n_ref);
+  set_count(column, reasons, "n_cur", c, d->n_now);
+  set_count(column, reasons, "null_ref", c, d->rows_ref - d->n_ref);
+  set_count(column, reasons, "null_cur", c, d->rows_now - d->n_now);
   set_measures(column, reasons, c);
   json_object_set_new(column, "verdict", json_string(drift_verdict_name(c->said.verdict)));
   json_object_set_new(column, "why", json_text(c->said.why));

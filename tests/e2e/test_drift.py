@@ -124,6 +124,26 @@ class DriftTest(unittest.TestCase):
         self.assertIn("broken data", y["why"])
         self.assertIn("extra", self.orch(ref, cur).stdout)
 
+    def reasoned(self, c):
+        """Null stands beside its reason, and only null does."""
+        inner = {f"{name}.{key}": v for name in ("ks", "chi2") if c[name] for key, v in c[name].items()}
+        for name, value in {**c, **inner}.items():
+            self.assertEqual(value is None, name in c["reasons"], f"{c['name']} {name}: {c['reasons']}")
+
+    def test_reasons_are_true(self):
+        ref = self.write("a.csv", "gone,new,empty,tiny\n" + "".join(f"{i % 9},{'ab'[i % 2]},,{i % 7}e-300\n" for i in range(600)))
+        cur = self.write("b.csv", "new,empty,tiny\n" + "".join(f"zz,{i % 3},{i % 7 + 1}e-300\n" for i in range(600)))
+        gone, new, empty, tiny = self.document(ref, cur)["columns"]
+        for c in (gone, new, empty, tiny):
+            self.reasoned(c)
+        for name in ("n_ref", "n_cur", "null_ref", "null_cur", "kind", "psi", "ks", "chi2"):  # nobody counted them
+            self.assertIsNone(gone[name], name)
+            self.assertIn("no such column", gone["reasons"][name])
+        self.assertIn("none of the current file's values occurs in the reference", new["reasons"]["chi2"])
+        self.assertEqual((new["n_cur"], new["tvd"], new["verdict"]), (600, 1, "drift"))
+        self.assertIn("the reference has no values", empty["reasons"]["psi"])
+        self.near(tiny["wasserstein_normed"], 0.5, relative=1e-2)  # deviation 2: small numbers are no constant
+
     def test_few_rows(self):
         path = self.write("a.csv", "x\n1\n2\n3\n")
         c = self.document(path, path)["columns"][0]
