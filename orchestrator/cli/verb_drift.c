@@ -3,6 +3,7 @@
 #include "cli/verbs.h"
 
 #include <math.h>
+#include <signal.h>
 #include <string.h>
 
 /* Text from a file: what is no UTF-8 becomes U+FFFD, as everywhere. */
@@ -107,6 +108,7 @@ static json_t *document_of(const struct drift_files *files) {
 
 static bool drift_run(struct cli *cli, struct err *err) {
   struct drift_files_options options = {.columns = cli_opt(cli, "columns"), .whole_numbers_max = DRIFT_WHOLE_NUMBERS};
+  (void)signal(SIGXFSZ, SIG_IGN); /* a copy of standard input that grows too large is an error to tell (ulimit -f) */
   struct drift_files *files = drift_files_compare(cli->argv[0], cli->argv[1], &options, err);
   if (!files) return false;
   if (cli->json) {

@@ -34,30 +34,42 @@ static ssize_t read_at(const struct csv_file *file, uint64_t offset, char *ret, 
 
 /* ---- opening ---- */
 
-static int nameless_file(struct err *err) {
+static const char *temporary_folder(void) {
   const char *folder = getenv("TMPDIR");
+  return folder && *folder ? folder : "/tmp";
+}
+
+static int nameless_file(struct err *err) {
+  const char *folder = temporary_folder();
   char path[4096];
-  if (!folder || !*folder) folder = "/tmp";
   int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (fd >= 0) return fd;
   snprintf(path, sizeof path, "%s/orch-XXXXXX", folder);
   fd = mkostemp(path, O_CLOEXEC);
-  if (fd < 0)
-    err_errno(err, errno, "no temporary file in %s", folder);
-  else
+  if (fd >= 0) {
     unlink(path);
-  return fd;
+    return fd;
+  }
+  err_errno(err, errno, "no temporary file can be made in %s", folder);
+  err_hint(err, "set TMPDIR to a folder that can be written to");
+  return -1;
 }
 
-static bool write_all(int fd, const char *bytes, size_t len, struct err *err) {
+static bool write_all(int fd, const char *bytes, size_t len) {
   while (len) {
     ssize_t n = write(fd, bytes, len);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return err_errno(err, errno, "the copy in the temporary folder failed");
+    if (n < 0) return false;
     bytes += n;
     len -= (size_t)n;
   }
   return true;
+}
+
+static bool copy_failed(const struct csv_file *file, uint64_t written, struct err *err) {
+  err_errno(err, errno, "the copy of %s in %s failed after %llu bytes", file->name, temporary_folder(),
+            (unsigned long long)written);
+  return err_hint(err, "set TMPDIR to a folder with more room, or name a file instead of a pipe");
 }
 
 /* A pipe can be read once and in order only: its copy takes its place. */
@@ -65,12 +77,19 @@ static bool spool(struct csv_file *file, struct err *err) {
   int copy = nameless_file(err);
   if (copy < 0) return false;
   char *chunk = mem_alloc(COPY_BYTES);
+  uint64_t written = 0;
   bool fine = true;
-  for (ssize_t n; fine;) {
+  for (ssize_t n; fine; written += (uint64_t)n) {
     n = read(file->fd, chunk, COPY_BYTES);
     if (n == 0) break;
-    if (n < 0 && errno == EINTR) continue;
-    fine = n > 0 ? write_all(copy, chunk, (size_t)n, err) : err_errno(err, errno, "%s: reading failed", file->name);
+    if (n < 0 && errno == EINTR) {
+      n = 0;
+      continue;
+    }
+    if (n < 0)
+      fine = err_errno(err, errno, "%s: reading failed", file->name);
+    else if (!write_all(copy, chunk, (size_t)n))
+      fine = copy_failed(file, written, err);
   }
   mem_free(chunk);
   close(file->fd);

@@ -188,6 +188,24 @@ class DriftTest(unittest.TestCase):
         piped = subprocess.run(["bash", "-c", f"{ORCH} drift a.csv <(cat b.csv) --json"], cwd=self.dir, capture_output=True, text=True, check=True)
         self.assertEqual(json.loads(piped.stdout), want)
 
+    def test_no_room_for_a_copy_of_standard_input(self):
+        """A limit on the size of files fails as a full disk does: the last write is short, the next one refused."""
+        ref, room = self.write("a.csv", self.table(500)), os.path.join(self.dir, "room")
+        text = self.table(100_000)
+        os.mkdir(room)
+        for limit in (1000, 0):  # KiB
+            out = subprocess.run(["bash", "-c", f"ulimit -f {limit}; exec {ORCH} drift {ref} -"], cwd=self.dir, input=text, text=True,
+                                 env={"PATH": os.environ["PATH"], "TMPDIR": room}, capture_output=True, check=False)
+            self.assertEqual((out.returncode, out.stdout), (1, ""), out.stderr)
+            for word in ("standard input", f"in {room} failed", "File too large", "set TMPDIR to"):
+                self.assertIn(word, out.stderr)
+            self.assertEqual(out.stderr.count("\n"), 1, out.stderr)
+            self.assertEqual(os.listdir(room), [])
+        nowhere = os.path.join(self.dir, "nowhere")
+        err = self.orch(ref, "-", code=1, stdin=text, env={"TMPDIR": nowhere}).stderr
+        self.assertIn(f"in {nowhere}", err)
+        self.assertIn("set TMPDIR to", err)
+
     def test_errors_say_what_to_do(self):
         good = self.write("good.csv", "a,b\n" + "1,2\n" * 300)
         for text, code, *words in (
