@@ -126,7 +126,7 @@ static bool drift_run(struct cli *cli, struct err *err) {
 }
 
 static const struct cli_option options[] = {
-    {"columns", 0, "NAMES", "only these, separated by commas; otherwise all of REF's"},
+    {"columns", 0, "NAMES", "only these, separated by commas as in CSV; otherwise all of REF's"},
     {"exit-code", 0, NULL, "exit with 1 when a column drifted or is broken"},
     {0},
 };

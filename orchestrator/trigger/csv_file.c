@@ -97,6 +97,17 @@ static bool spool(struct csv_file *file, struct err *err) {
   return fine;
 }
 
+/* What is not separated by commas would be one column of texts that nobody meant. */
+static bool check_separator(const struct csv_file *file, uint64_t line, struct err *err) {
+  const char *name = file->columns[0], *other = strpbrk(name, ";\t|");
+  if (file->n_columns > 1 || !other) return true;
+  err_set(err, ERR_INVALID, "line %llu: one column \"%.100s\"", (unsigned long long)line, name);
+  return err_hint(err, "fields must be separated by commas, not by %s",
+                  *other == '\t'  ? "tabs"
+                  : *other == '|' ? "bars"
+                                  : "semicolons");
+}
+
 static bool take_header(void *arg, uint64_t line, const struct csv_field *fields, size_t n, struct err *err) {
   struct csv_file *file = arg;
   file->columns = mem_calloc(n, sizeof file->columns[0]);
@@ -108,7 +119,12 @@ static bool take_header(void *arg, uint64_t line, const struct csv_field *fields
         return err_set(err, ERR_INVALID, "line %llu: column \"%.100s\" is named twice", (unsigned long long)line, name);
     file->columns[i] = mem_strdup(name);
   }
-  return true;
+  return check_separator(file, line, err);
+}
+
+static bool is_gzip(const struct csv_file *file) {
+  unsigned char magic[2];
+  return pread(file->fd, magic, sizeof magic, 0) == sizeof magic && magic[0] == 0x1f && magic[1] == 0x8b;
 }
 
 /* Feeds line by line until the header is whole; then it is known where the body begins. */
@@ -150,6 +166,10 @@ bool csv_file_open(struct csv_file *file, const char *path, struct err *err) {
   if ((is_stdin || !S_ISREG(status.st_mode)) && !spool(file, err)) return false;
   if (fstat(file->fd, &status) != 0) return err_errno(err, errno, "%s cannot be read", file->name);
   file->size = (uint64_t)status.st_size;
+  if (is_gzip(file)) {
+    err_set(err, ERR_INVALID, "%s is compressed", file->name);
+    return err_hint(err, "unpack it: zcat %s | orch drift …, with - in its place", is_stdin ? "FILE" : file->name);
+  }
   return read_header(file, err);
 }
 

@@ -59,18 +59,32 @@ static bool add_column(struct work *work, size_t in_ref, struct err *err) {
   return true;
 }
 
-/* "a,b": each must be a column of both files. */
-static bool named_columns(struct work *work, const char *names, struct err *err) {
+/* The names of a header for an error text, cut when there are many. */
+static void some_names(const struct csv_file *file, char *ret, size_t size) {
+  size_t used = 0;
+  ret[0] = 0;
+  for (size_t i = 0; i < file->n_columns && used < size - 40; i++)
+    used += (size_t)snprintf(ret + used, size - used, "%s%.30s", i ? ", " : "", file->columns[i]);
+}
+
+/* One line of CSV, so that a name with a comma can be quoted; each must be a column of both files. */
+static bool take_names(void *arg, uint64_t line, const struct csv_field *fields, size_t n, struct err *err) {
+  struct work *work = arg;
   struct drift_files *files = work->files;
-  for (const char *at = names, *end; at; at = *end ? end + 1 : NULL) {
-    end = at + strcspn(at, ",");
-    CLEANUP(mem_free_p) char *name = mem_strndup(at, (size_t)(end - at));
+  if (line > 1) return err_set(err, ERR_USAGE, "a line break among the names of columns");
+  for (size_t f = 0; f < n; f++) {
+    const char *name = fields[f].text;
     size_t in_ref = find_column(&files->ref, name);
-    const char *without = in_ref == DRIFT_SKIP                           ? files->ref.name
-                          : find_column(&files->cur, name) == DRIFT_SKIP ? files->cur.name
-                                                                         : NULL;
-    if (!*name) return err_set(err, ERR_USAGE, "an empty name among the columns \"%.100s\"", names);
-    if (without) return err_set(err, ERR_NOT_FOUND, "%s has no column \"%.100s\"", without, name);
+    const struct csv_file *without = in_ref == DRIFT_SKIP                           ? &files->ref
+                                     : find_column(&files->cur, name) == DRIFT_SKIP ? &files->cur
+                                                                                    : NULL;
+    if (!*name) return err_set(err, ERR_USAGE, "an empty name among the columns");
+    if (without) {
+      char names[160];
+      some_names(without, names, sizeof names);
+      err_set(err, ERR_NOT_FOUND, "%s has no column \"%.100s\"", without->name, name);
+      return err_hint(err, "it has %s", names);
+    }
     for (size_t i = 0; i < files->n_columns; i++)
       if (work->in_ref[i] == in_ref) return err_set(err, ERR_USAGE, "column \"%.100s\" is named twice", name);
     if (!add_column(work, in_ref, err)) return false;
@@ -78,12 +92,14 @@ static bool named_columns(struct work *work, const char *names, struct err *err)
   return true;
 }
 
-/* The names of a header for an error text, cut when there are many. */
-static void some_names(const struct csv_file *file, char *ret, size_t size) {
-  size_t used = 0;
-  ret[0] = 0;
-  for (size_t i = 0; i < file->n_columns && used < size - 40; i++)
-    used += (size_t)snprintf(ret + used, size - used, "%s%.30s", i ? ", " : "", file->columns[i]);
+static bool named_columns(struct work *work, const char *names, struct err *err) {
+  struct csv_reader *reader = csv_reader_new(take_names, work);
+  bool fine = csv_reader_feed(reader, names, strlen(names), err) && csv_reader_finish(reader, err);
+  csv_reader_free(reader);
+  if (fine && work->files->n_columns == 0) return err_set(err, ERR_USAGE, "an empty name among the columns");
+  if (fine || err->code != ERR_INVALID) return fine;
+  err_set(err, ERR_USAGE, "a stray quote among the columns %.100s", names);
+  return err_hint(err, "a name with a comma is written as --columns '\"a,b\",c'");
 }
 
 /* All columns of the reference that have a name (pandas writes its row numbers without one). */

@@ -1,6 +1,7 @@
 """`orch drift` as people use it: the oracle's columns give the oracle's numbers, odd files are explained, no server."""
 
 import csv
+import gzip
 import json
 import os
 import random
@@ -216,15 +217,26 @@ class DriftTest(unittest.TestCase):
                 ("a,a\n1,2\n", 2, "named twice"),
                 ("a,b\n" + "1,2\n" * 5000 + "1,2,3\n" + "1,2\n" * 5000, 2, "bad.csv: line 5002: 3 fields", "2 columns"),
                 ("a,b\n" + "1,2\n" * 50 + '1,"2\n' + "1,2\n" * 50, 2, "bad.csv: line 52", "inside quotes"),
-                ("a,b\n1,2\n3,\0\n", 2, "bad.csv: line 3", "NUL")):
+                ("a,b\n1,2\n3,\0\n", 2, "bad.csv: line 3", "NUL"),
+                ("a;b\n1.5;2\n", 2, 'bad.csv: line 1: one column "a;b"', "commas, not by semicolons"),
+                ("a\tb\n1.5\t2\n", 2, "commas, not by tabs"),
+                (gzip.compress(b"a,b\n1,2\n"), 2, "bad.csv is compressed", "zcat")):
             with self.subTest(words[0]):
                 path = self.write("bad.csv", text) if text is not None else os.path.join(self.dir, "no", "bad.csv")
                 for pair in ((good, path), (path, good)):
                     err = self.orch(*pair, code=code).stderr
                     for word in words:
                         self.assertIn(word, err)
-        self.assertIn('no column "c"', self.orch(good, good, "--columns", "a,c", code=3).stderr)
-        self.assertIn("twice", self.orch(good, good, "--columns", "a,a", code=2).stderr)
+        for columns, code, *words in (("a,c", 3, 'no column "c"', "it has a, b"), (" a", 3, 'no column " a"'), ("a,a", 2, "twice"),
+                                      ("", 2, "empty name"), ("a,", 2, "empty name"), ("a\nb", 2, "line break"),
+                                      ('a,"b', 2, "stray quote", "--columns '\"a,b\",c'")):
+            with self.subTest(columns):
+                err = self.orch(good, good, "--columns", columns, code=code).stderr
+                for word in words:
+                    self.assertIn(word, err)
+        comma = self.write("comma.csv", '"a,b",c,"d ""e"""\n' + "1,2,3\n" * 300)
+        d = self.document(comma, comma, "--columns", '"d ""e""","a,b"')
+        self.assertEqual([c["name"] for c in d["columns"]], ['d "e"', "a,b"])
         self.assertIn("folder", self.orch(good, self.dir, code=2).stderr)
         self.assertIn("too few words", self.orch(good, code=2).stderr)
 
