@@ -20,7 +20,7 @@ foreach(room chat trigger rollout)
   orch_room(orch_${room} orchestrator/${room} NEEDS orch_io orch_conf orch_stats)
   target_include_directories(orch_${room} PUBLIC ${CMAKE_SOURCE_DIR}/orchestrator)
 endforeach()
-target_link_libraries(orch_trigger PUBLIC PkgConfig::YAJL PkgConfig::ZLIB)
+target_link_libraries(orch_trigger PUBLIC PkgConfig::ZLIB)
 # Pages are documents in, HTML out: no database, no socket.
 orch_room(orch_pages orchestrator/pages NEEDS orch_base PkgConfig::JANSSON m)
 target_sources(orch_pages PRIVATE ${ORCH_PAGES_C})

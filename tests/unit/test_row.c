@@ -267,10 +267,92 @@ static void quick_way_is_the_slow_way(void **state) {
   row_parser_free(old);
 }
 
+/* ---- the grammar: what jansson reads is read, what it refuses is refused ---- */
+
+/* Bytes of which JSON is made, so that a changed line is often nearly right. */
+static void mutate(struct strbuf *line) {
+  static const char bytes[] = "{}[]\",:\\ueE+-.0123456789truefalsnl \t\x01\x7f\xc3\xa9/b";
+  for (uint64_t n = next_random() % 3 + 1; n > 0 && line->len > 1; n--) {
+    size_t at = next_random() % line->len;
+    char byte = bytes[next_random() % (sizeof bytes - 1)];
+    switch (next_random() % 3) {
+    case 0:
+      line->data[at] = byte;
+      break;
+    case 1: /* taken out */
+      memmove(line->data + at, line->data + at + 1, line->len - at);
+      line->len--;
+      break;
+    default:
+      strbuf_putc(line, 0);
+      memmove(line->data + at + 1, line->data + at, line->len - 1 - at);
+      line->data[at] = byte;
+    }
+  }
+}
+
+static void as_another_reader(void **state) {
+  static const char *const seeds[] = {
+      "{\"id\":\"r-17\",\"city\":\"El Paso\",\"a\":-12.5e+3,\"b\":[1,{\"x\":null}],\"c\":{\"d\":true,\"e\":false}}",
+      "{\"t\":\"\\u00e9\\ud83d\\ude00\\n\\\\\\\"/\",\"long text of more than sixteen bytes\":0.000123456789,\"z\":0}",
+      " { \"a\" : [ ] , \"b\" : { } , \"c\" : [ [ 1 , 2 ] , -0 ] , \"d\" : \"\" } ",
+  };
+  struct row_parser *p = row_parser_new(NULL, 0, NULL);
+  struct strbuf line;
+  int fine = 0, rounds = 60000;
+  random_state = getenv("ORCH_SEED") ? strtoul(getenv("ORCH_SEED"), NULL, 10) : 20260105;
+  print_message("seed %llu (ORCH_SEED)\n", (unsigned long long)random_state);
+  strbuf_init(&line, 1000);
+  for (int i = 0; i < rounds; i++) {
+    struct err err = {0};
+    json_error_t why;
+    strbuf_reset(&line);
+    strbuf_puts(&line, seeds[next_random() % ARRAY_LEN(seeds)]);
+    mutate(&line);
+    bool taken = row_parse(p, line.data, line.len, &err);
+    json_t *tree = json_loadb(line.data, line.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
+    bool grammar = strncmp(err.text, "no JSON", 7) == 0;
+    if (taken && !tree) fail_msg("taken, but %s: %s", why.text, line.data);
+    if (grammar && json_is_object(tree)) fail_msg("refused (%s): %s", err.text, line.data);
+    fine += taken;
+    json_decref(tree);
+  }
+  assert_true(fine > rounds / 20 && fine < rounds * 19 / 20);
+  strbuf_fini(&line);
+  row_parser_free(p);
+}
+
+/* Every length of line around the eight bytes that are looked at together. */
+static void lengths(void **state) {
+  const char *const names[] = {"n", "t"};
+  struct row_parser *p = row_parser_new(names, 2, NULL);
+  struct err err;
+  for (int digits = 1; digits <= 40; digits++) {
+    char line[256], number[64];
+    for (int i = 0; i < digits; i++) number[i] = (char)('1' + i % 9);
+    number[digits] = 0;
+    if (digits > 3) number[3] = '.';
+    int len = snprintf(line, sizeof line, "{\"t\":\"%.*s\",\"n\":%s}", digits,
+                       "abcdefgh\xc3\xa9ijklmnopqrstuvwxyz0123456789ABCDEFG", number);
+    char *exact = malloc((size_t)len); /* so that a sanitizer sees a byte too many */
+    memcpy(exact, line, (size_t)len);
+    bool cut = digits == 9; /* half of an e with an accent */
+    bool fine = digits == 4 ? false : !cut;
+    assert_int_equal(row_parse(p, exact, (size_t)len, &err), fine);
+    if (fine) {
+      assert_true(row_cells(p)[0].number == strtod(number, NULL));
+      assert_int_equal(row_cells(p)[1].len, digits);
+    }
+    free(exact);
+  }
+  row_parser_free(p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(flat_columns),  cmocka_unit_test(twice), cmocka_unit_test(refused),
-      cmocka_unit_test(reserved_keys), cmocka_unit_test(views), cmocka_unit_test(quick_way_is_the_slow_way),
+      cmocka_unit_test(flat_columns),      cmocka_unit_test(twice),   cmocka_unit_test(refused),
+      cmocka_unit_test(reserved_keys),     cmocka_unit_test(views),   cmocka_unit_test(quick_way_is_the_slow_way),
+      cmocka_unit_test(as_another_reader), cmocka_unit_test(lengths),
   };
   return cmocka_run_group_tests_name("row", tests, NULL, NULL);
 }
