@@ -249,12 +249,13 @@ void db_query(struct db *db, struct db_request *request, const char *sql, size_t
   job->callback = callback;
   job->arg = arg;
   job->repeatable = request->repeatable;
+  job->binary = request->binary;
   int64_t timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : db->options.timeout_ms;
   job->deadline_us = clock_mono_us() + timeout_ms * 1000;
   request->job = job;
   request->fate = DB_FATE_NOT_EXECUTED;
   db->stats.requests++;
-  if (!db_params_init(&job->params, count, values, true, &job->err)) {
+  if (!db_params_init(&job->params, count, values, !request->borrowed, &job->err)) {
     job->fate = DB_FATE_NOT_EXECUTED;
     db_job_defer(db, job);
     return;

@@ -74,6 +74,9 @@ bool db_get_bool(const struct db_result *result, int row, int column);
 /* A bytea column, decoded; mem_free() it (one more NUL stands behind it). False for SQL NULL or what is no bytea. */
 ORCH_MUST_CHECK bool db_get_bytes(const struct db_result *result, int row, int column, uint8_t **ret_bytes,
                                   size_t *ret_len);
+/* The same of a result in binary (db_request.binary) without a copy: valid as long as the result. */
+ORCH_MUST_CHECK bool db_see_bytes(const struct db_result *result, int row, int column, const uint8_t **ret_bytes,
+                                  size_t *ret_len);
 /* The single value of a function that returns one jsonb: text of row 0, column 0; NULL when there is none. */
 const char *db_get_document(const struct db_result *result);
 
@@ -103,6 +106,10 @@ enum db_fate {
 struct db_request {
   int64_t timeout_ms; /* in: 0 = the pool's default */
   bool repeatable;    /* in: running it twice is harmless; it is sent again by itself when a connection dies */
+  bool borrowed;      /* in: texts and bytes among the values are not copied: they stay until the callback, and the
+                         request is never forgotten before it */
+  bool binary;        /* in: the rows come in binary, which costs both sides less for much bytea. Read them with
+                         db_get_i64(), db_get_bytes() and db_see_bytes(), nothing else */
   enum db_fate fate;  /* out: set before the callback */
   struct db_job *job; /* private; not NULL while in flight */
 };

@@ -17,7 +17,7 @@ struct db_job {
   db_callback callback;
   void *arg;
   int64_t deadline_us;
-  bool repeatable;
+  bool repeatable, binary;
   bool timed_out; /* a cancel is under way */
   uint8_t resends;
   struct db_result *result;

@@ -66,7 +66,18 @@ size_t db_get_len(const struct db_result *result, int row, int column) {
   return (size_t)PQgetlength(result->pg, row, column);
 }
 
+/* A smallint, integer or bigint in network order. */
+static int64_t binary_i64(const struct db_result *result, int row, int column, int64_t otherwise) {
+  size_t len = db_get_len(result, row, column);
+  if (db_is_null(result, row, column) || (len != 2 && len != 4 && len != 8)) return otherwise;
+  const unsigned char *at = (const unsigned char *)PQgetvalue(result->pg, row, column);
+  uint64_t value = at[0] & 0x80 ? UINT64_MAX : 0;
+  for (size_t i = 0; i < len; i++) value = value << 8 | at[i];
+  return (int64_t)value;
+}
+
 int64_t db_get_i64(const struct db_result *result, int row, int column, int64_t otherwise) {
+  if (PQfformat(result->pg, column) == 1) return binary_i64(result, row, column, otherwise);
   const char *text = db_get_text(result, row, column);
   if (!text || !*text) return otherwise;
   char *end = NULL;
@@ -80,7 +91,20 @@ bool db_get_bool(const struct db_result *result, int row, int column) {
   return text && text[0] == 't';
 }
 
+bool db_see_bytes(const struct db_result *result, int row, int column, const uint8_t **ret_bytes, size_t *ret_len) {
+  if (PQfformat(result->pg, column) != 1 || db_is_null(result, row, column)) return false;
+  *ret_bytes = (const uint8_t *)PQgetvalue(result->pg, row, column);
+  *ret_len = db_get_len(result, row, column);
+  return true;
+}
+
 bool db_get_bytes(const struct db_result *result, int row, int column, uint8_t **ret_bytes, size_t *ret_len) {
+  const uint8_t *seen;
+  if (db_see_bytes(result, row, column, &seen, ret_len)) {
+    *ret_bytes = mem_alloc(*ret_len + 1);
+    memcpy(*ret_bytes, seen, *ret_len);
+    return true;
+  }
   const char *text = db_get_text(result, row, column);
   if (!text) return false;
   size_t len = db_get_len(result, row, column);

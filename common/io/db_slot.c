@@ -59,10 +59,11 @@ static bool send_run(struct db_slot *slot) {
   const struct db_params *p = &slot->job->params;
   slot->phase = SLOT_RUNNING;
   if (!slot->statement)
-    return PQsendQueryParams(slot->conn.pg, slot->job->sql, p->count, NULL, p->values, p->lengths, p->formats, 0) == 1;
+    return PQsendQueryParams(slot->conn.pg, slot->job->sql, p->count, NULL, p->values, p->lengths, p->formats,
+                             slot->job->binary) == 1;
   char name[40];
   statement_name(slot, name);
-  return PQsendQueryPrepared(slot->conn.pg, name, p->count, p->values, p->lengths, p->formats, 0) == 1;
+  return PQsendQueryPrepared(slot->conn.pg, name, p->count, p->values, p->lengths, p->formats, slot->job->binary) == 1;
 }
 
 static void sent(struct db_slot *slot, bool ok) {

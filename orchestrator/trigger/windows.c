@@ -219,7 +219,7 @@ static void ask_rows(struct windows *w) {
   w->step = STEP_READ;
   if (turn_ranges(w->bench->turn, &ranges)) {
     struct db_value values[] = {db_text(strbuf_text(&ranges)), db_i64(TURN_READ_BYTES)};
-    w->request = (struct db_request){.repeatable = true};
+    w->request = (struct db_request){.repeatable = true, .binary = true};
     db_query(w->db, &w->request,
              "select range, first_row, n_rows, received_us, body from orch.observations_read($1::jsonb, $2)",
              ARRAY_LEN(values), values, rows_read, w);

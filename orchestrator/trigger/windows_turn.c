@@ -410,7 +410,7 @@ static void take_batch(struct turn *turn, struct group *g, int64_t first, int64_
 
 void turn_take_rows(struct turn *turn, const struct db_result *result) {
   for (int i = 0; i < db_rows(result); i++) {
-    uint8_t *body;
+    const uint8_t *body;
     size_t len;
     int64_t range = db_get_i64(result, i, 0, -1);
     if (range < 0 || (size_t)range >= turn->n_asked) continue;
@@ -420,9 +420,8 @@ void turn_take_rows(struct turn *turn, const struct db_result *result) {
       g->done = true;
       continue;
     }
-    if (first + rows <= g->from_row || !db_get_bytes(result, i, 4, &body, &len)) continue;
+    if (first + rows <= g->from_row || !db_see_bytes(result, i, 4, &body, &len)) continue;
     take_batch(turn, g, first, db_get_i64(result, i, 3, 0), (const char *)body, len);
-    mem_free(body);
     g->from_row = first + rows;
   }
 }

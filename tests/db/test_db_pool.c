@@ -99,6 +99,43 @@ static void test_values_travel(void **state) {
   free_db(db);
 }
 
+static void test_binary_results(void **state) {
+  struct db *db = new_db(1);
+  struct answer a = {0};
+  static const uint8_t bytes[] = {0, 1, 0xff, '\\', 0};
+  struct db_value values[] = {db_bytes(bytes, sizeof bytes)};
+  for (int round = 0; round < 2; round++) { /* by itself, and prepared */
+    a.request = (struct db_request){.binary = true, .borrowed = true};
+    db_query(db, &a.request, "select $1::bytea, 7::smallint, -3, -5000000000, null::bytea, null::int", 1, values, keep,
+             &a);
+    wait_for(&a.done);
+    const uint8_t *seen;
+    uint8_t *copy;
+    size_t len;
+    assert_non_null(a.result);
+    assert_true(db_see_bytes(a.result, 0, 0, &seen, &len));
+    assert_int_equal(len, sizeof bytes);
+    assert_memory_equal(seen, bytes, len);
+    assert_true(db_get_bytes(a.result, 0, 0, &copy, &len));
+    assert_memory_equal(copy, bytes, len);
+    assert_int_equal(copy[len], 0);
+    mem_free(copy);
+    assert_int_equal(db_get_i64(a.result, 0, 1, 0), 7);
+    assert_int_equal(db_get_i64(a.result, 0, 2, 0), -3);
+    assert_true(db_get_i64(a.result, 0, 3, 0) == -5000000000);
+    assert_false(db_see_bytes(a.result, 0, 4, &seen, &len));
+    assert_int_equal(db_get_i64(a.result, 0, 5, 9), 9);
+    forget(&a);
+  }
+  ask(db, &a, "select 'x'::bytea", 0, NULL);
+  wait_for(&a.done);
+  const uint8_t *seen;
+  size_t len;
+  assert_false(db_see_bytes(a.result, 0, 0, &seen, &len)); /* as text it must be decoded */
+  forget(&a);
+  free_db(db);
+}
+
 static void test_array_literal(void **state) {
   struct db *db = new_db(1);
   struct answer a = {0};
@@ -461,6 +498,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_values_travel),
       TEST(test_array_literal),
+      TEST(test_binary_results),
       TEST(test_errors_map),
       TEST(test_commit_can_fail),
       TEST(test_queue_is_bounded_and_all_are_answered),
