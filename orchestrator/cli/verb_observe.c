@@ -61,10 +61,10 @@ static bool send_rows(struct observing *o, const struct observe_batch *batch, st
   char key[300];
   struct observe_item item = {o->pipeline, batch_key(o, key, sizeof key), o->plan->revision, batch};
   const struct observe_item *items[] = {&item};
-  struct observe_send send;
+  struct observe_send send = {0};
   struct observe_sent sent = {0};
   struct db_value values[OBSERVE_SEND_VALUES];
-  observe_send_init(&send, items, 1, values);
+  observe_send_fill(&send, items, 1, values);
   CLEANUP(mem_free_p) char *answer = db_sync_call(o->db, OBSERVE_SEND_SQL, OBSERVE_SEND_VALUES, values, err);
   observe_send_fini(&send);
   json_t *answers = answer ? json_loads(answer, 0, NULL) : NULL;

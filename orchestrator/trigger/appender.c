@@ -7,6 +7,7 @@
 
 #define MAGIC 0x61707064u
 #define CALL_MS 20000
+#define BUFFERS_KEPT ((size_t)4 * 1024 * 1024) /* from one call to the next: new memory for each costs page faults */
 
 struct appender {
   uint32_t magic;
@@ -15,6 +16,7 @@ struct appender {
   struct appending *first, **last; /* waiting, in the order they came */
   size_t n_flight;                 /* 0: nothing is in flight */
   struct appending *flight[OBSERVE_SEND_ITEMS];
+  struct observe_send send; /* the parameters of what is in flight */
   struct appender_stats stats;
 };
 
@@ -31,6 +33,7 @@ struct appender *appender_new(struct db *db) {
 void appender_free(struct appender *a) {
   if (!a) return;
   db_forget(&a->request);
+  observe_send_fini(&a->send);
   a->magic = 0;
   mem_free(a);
 }
@@ -40,7 +43,7 @@ void appender_get_stats(const struct appender *a, struct appender_stats *ret) {
 }
 
 static size_t bytes_of(const struct appending *one) {
-  return one->item.batch->accepted.len;
+  return one->item.batch->bytes;
 }
 
 static void answer(struct appender *a, struct appending *one, const struct observe_sent *sent, const struct err *err) {
@@ -72,6 +75,7 @@ static void answered(void *arg, struct db_result *result, const struct err *err)
   MAGIC_CHECK(a, MAGIC);
   size_t n = a->n_flight;
   a->n_flight = 0;
+  if (observe_send_bytes(&a->send) > BUFFERS_KEPT) observe_send_fini(&a->send);
   if (err && n > 1 && a->request.fate == DB_FATE_DONE && err->code != ERR_DB_DOWN && err->code != ERR_TIMEOUT) {
     part(a, n);
     return send_next(a);
@@ -117,17 +121,15 @@ static void take_flight(struct appender *a) {
 
 static void send_next(struct appender *a) {
   const struct observe_item *items[OBSERVE_SEND_ITEMS];
-  struct observe_send send;
   struct db_value values[OBSERVE_SEND_VALUES];
   take_flight(a);
   if (a->n_flight == 0) return;
   qsort(a->flight, a->n_flight, sizeof a->flight[0], by_pipeline);
   for (size_t i = 0; i < a->n_flight; i++) items[i] = &a->flight[i]->item;
-  observe_send_init(&send, items, a->n_flight, values);
-  a->request = (struct db_request){.timeout_ms = CALL_MS};
+  observe_send_fill(&a->send, items, a->n_flight, values);
+  a->request = (struct db_request){.timeout_ms = CALL_MS, .borrowed = true};
   a->stats.calls++;
   db_query(a->db, &a->request, OBSERVE_SEND_SQL, OBSERVE_SEND_VALUES, values, answered, a);
-  observe_send_fini(&send);
 }
 
 bool appender_add(struct appender *a, struct appending *one, struct err *err) {

@@ -112,7 +112,24 @@ static void add_prediction(struct observe_predictions *p, const struct row_parse
 struct judging {
   struct observe_batch *batch;
   const struct observe_plan *plan;
+  const char *end; /* of the body */
 };
+
+/* Most bodies hold accepted lines and nothing else: then there is nothing to copy. */
+static void keep_line(const struct judging *judging, const char *line, size_t len) {
+  struct observe_batch *batch = judging->batch;
+  if (!batch->copied && batch->bytes == 0) batch->lines = line;
+  if (!batch->copied && line == batch->lines + batch->bytes && line + len < judging->end && line[len] == '\n') {
+    batch->bytes += len + 1;
+    return;
+  }
+  if (!batch->copied) strbuf_add(&batch->copy, batch->lines, batch->bytes);
+  batch->copied = true;
+  strbuf_add(&batch->copy, line, len);
+  strbuf_putc(&batch->copy, '\n');
+  batch->lines = batch->copy.data;
+  batch->bytes = batch->copy.len;
+}
 
 /* The part that the next line belongs to. */
 static struct observe_part *part_for(struct observe_batch *batch, size_t bytes) {
@@ -124,7 +141,7 @@ static struct observe_part *part_for(struct observe_batch *batch, size_t bytes) 
     }
     ORCH_ASSERT(batch->parts != NULL);
     part = &batch->parts[batch->n_parts++];
-    *part = (struct observe_part){.from = batch->accepted.len};
+    *part = (struct observe_part){.from = batch->bytes};
   }
   part->bytes += bytes;
   part->rows++;
@@ -153,8 +170,7 @@ static void take_line(void *arg, uint64_t number, const char *line, size_t len) 
     fine = err_set(&why, ERR_INVALID, "the row's time is before 1970: some program's idea of no time");
   if (!fine) return observe_reject(batch, number, &why);
   add_time(part_for(batch, len + 1), timed, at_us);
-  strbuf_add(&batch->accepted, line, len);
-  strbuf_putc(&batch->accepted, '\n');
+  keep_line(judging, line, len);
   if (judging->plan->labels) add_prediction(&batch->predictions, row, batch->rows, timed, at_us);
   batch->rows++;
 }
@@ -171,9 +187,9 @@ static void start_list(struct strbuf *list) {
 
 bool observe_parse(struct observe_batch *batch, const struct observe_plan *plan, const char *body, size_t len,
                    struct err *err) {
-  *batch = (struct observe_batch){0};
-  struct judging judging = {batch, plan};
-  strbuf_init(&batch->accepted, OBSERVE_BODY_MAX + 1); /* one newline more when the last line has none */
+  *batch = (struct observe_batch){.lines = ""};
+  struct judging judging = {batch, plan, body + len};
+  strbuf_init(&batch->copy, OBSERVE_BODY_MAX + 1); /* one newline more when the last line has none */
   each_list(&batch->predictions, start_list);
   if (len > OBSERVE_BODY_MAX)
     return err_set(err, ERR_LIMIT, "a body of %zu bytes; at most %d are taken, send smaller batches", len,
@@ -186,7 +202,9 @@ bool observe_parse(struct observe_batch *batch, const struct observe_plan *plan,
 }
 
 void observe_fini(struct observe_batch *batch) {
-  strbuf_fini(&batch->accepted);
+  strbuf_fini(&batch->copy);
+  batch->lines = "";
+  batch->bytes = 0;
   each_list(&batch->predictions, strbuf_fini);
   mem_free(batch->parts);
   batch->parts = NULL;

@@ -41,19 +41,22 @@ struct observe_predictions {
 };
 
 struct observe_batch {
-  struct strbuf accepted; /* the accepted lines, each with one newline */
-  int rows;               /* lines in it */
-  uint64_t rejected;      /* lines refused */
-  size_t n_errors;        /* the first of them, named */
+  const char *lines; /* the accepted lines, each with one newline: the body itself, or `copy` */
+  size_t bytes;
+  struct strbuf copy; /* only when the body holds anything else than accepted lines */
+  bool copied;
+  int rows;          /* lines in it */
+  uint64_t rejected; /* lines refused */
+  size_t n_errors;   /* the first of them, named */
   struct observe_error errors[OBSERVE_ERRORS_MAX];
   size_t n_parts, parts_size;
   struct observe_part *parts;
   struct observe_predictions predictions; /* empty unless the plan asks for them */
 };
 
-/* Judges a whole body. Blank lines are skipped but numbered; CRLF is taken. ERR_LIMIT when the body is over
- * OBSERVE_BODY_MAX or has too many rows, nothing else fails: look at rows and rejected. `batch` must be given to
- * observe_fini() in any case. */
+/* Judges a whole body, which must stay as long as the batch. Blank lines are skipped but numbered; CRLF is taken.
+ * ERR_LIMIT when the body is over OBSERVE_BODY_MAX or has too many rows, nothing else fails: look at rows and rejected.
+ * `batch` must be given to observe_fini() in any case. Uses the plan's parser: one thread at a time. */
 bool observe_parse(struct observe_batch *batch, const struct observe_plan *plan, const char *body, size_t len,
                    struct err *err) ORCH_MUST_CHECK;
 void observe_fini(struct observe_batch *batch);

@@ -52,32 +52,44 @@ static struct db_value list_value(struct strbuf *list) {
   return db_text(strbuf_text(list));
 }
 
-void observe_send_init(struct observe_send *send, const struct observe_item *const *items, size_t n,
+#define LISTS(send)                                                                                                    \
+  {                                                                                                                    \
+    &(send)->items, &(send)->body, &(send)->item, &(send)->row, &(send)->id, &(send)->at, &(send)->version,            \
+        &(send)->prediction, &(send)->score                                                                            \
+  }
+
+void observe_send_fill(struct observe_send *send, const struct observe_item *const *items, size_t n,
                        struct db_value values[OBSERVE_SEND_VALUES]) {
-  struct strbuf *const lists[] = {&send->items, &send->body,    &send->item,       &send->row,  &send->id,
-                                  &send->at,    &send->version, &send->prediction, &send->score};
-  for (size_t i = 0; i < ARRAY_LEN(lists); i++) strbuf_init(lists[i], 16 * OBSERVE_SEND_BYTES);
-  const struct strbuf *body = &items[0]->batch->accepted;
+  struct strbuf *const lists[] = LISTS(send);
   size_t from = 0;
+  for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+    lists[i]->max = 16 * OBSERVE_SEND_BYTES;
+    strbuf_reset(lists[i]);
+  }
   strbuf_putc(&send->items, '[');
   for (size_t i = 0; i < n; i++) {
-    const struct strbuf *accepted = &items[i]->batch->accepted;
+    const struct observe_batch *batch = items[i]->batch;
     add_item(send, items[i], from);
-    add_predictions(send, &items[i]->batch->predictions, i);
-    if (n > 1) strbuf_add(&send->body, accepted->data, accepted->len);
-    from += accepted->len;
+    add_predictions(send, &batch->predictions, i);
+    if (n > 1) strbuf_add(&send->body, batch->lines, batch->bytes);
+    from += batch->bytes;
   }
   strbuf_putc(&send->items, ']');
-  if (n > 1) body = &send->body;
   values[0] = db_text(strbuf_text(&send->items));
-  values[1] = db_bytes(body->data, body->len);
+  values[1] = n > 1 ? db_bytes(send->body.data, send->body.len) : db_bytes(items[0]->batch->lines, from);
   for (size_t i = 2; i < OBSERVE_SEND_VALUES; i++) values[i] = list_value(lists[i]);
   for (size_t i = 0; i < ARRAY_LEN(lists); i++) ORCH_ASSERT(!lists[i]->failed);
 }
 
+size_t observe_send_bytes(const struct observe_send *send) {
+  const struct strbuf *const lists[] = LISTS(send);
+  size_t bytes = 0;
+  for (size_t i = 0; i < ARRAY_LEN(lists); i++) bytes += lists[i]->size;
+  return bytes;
+}
+
 void observe_send_fini(struct observe_send *send) {
-  struct strbuf *const lists[] = {&send->items, &send->body,    &send->item,       &send->row,  &send->id,
-                                  &send->at,    &send->version, &send->prediction, &send->score};
+  struct strbuf *const lists[] = LISTS(send);
   for (size_t i = 0; i < ARRAY_LEN(lists); i++) strbuf_fini(lists[i]);
 }
 

@@ -21,14 +21,17 @@ struct observe_item {
   const struct observe_batch *batch;
 };
 
+/* Where the parameters are built: the same for one call after another, all zero before the first. */
 struct observe_send {
   struct strbuf items, body, item, row, id, at, version, prediction, score;
 };
 
 /* Builds the parameters. Items of one pipeline should stand side by side: their rows become one batch. `values` point
- * into `send` and the first item's batch; give `send` to observe_send_fini() when they are not needed any more. */
-void observe_send_init(struct observe_send *send, const struct observe_item *const *items, size_t n,
+ * into `send` and the first item's batch: both stay until the call was answered. */
+void observe_send_fill(struct observe_send *send, const struct observe_item *const *items, size_t n,
                        struct db_value values[OBSERVE_SEND_VALUES]);
+/* What the buffers hold on to. */
+size_t observe_send_bytes(const struct observe_send *send);
 void observe_send_fini(struct observe_send *send);
 
 struct observe_sent {

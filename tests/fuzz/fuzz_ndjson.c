@@ -22,10 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   ORCH_ASSERT(strcmp(strbuf_text(&fresh.predictions.id), strbuf_text(&once.predictions.id)) == 0);
   observe_fini(&fresh);
   observe_plan_unref(other);
-  ORCH_ASSERT(!once.accepted.failed && once.n_errors <= once.rejected);
-  ORCH_ASSERT(observe_parse(&twice, plan, strbuf_text(&once.accepted), once.accepted.len, &err));
-  ORCH_ASSERT(twice.rejected == 0 && twice.rows == once.rows && twice.accepted.len == once.accepted.len);
-  ORCH_ASSERT(once.rows == 0 || memcmp(twice.accepted.data, once.accepted.data, once.accepted.len) == 0);
+  ORCH_ASSERT(!once.copy.failed && once.n_errors <= once.rejected);
+  ORCH_ASSERT(observe_parse(&twice, plan, once.lines, once.bytes, &err));
+  ORCH_ASSERT(twice.rejected == 0 && twice.rows == once.rows && twice.bytes == once.bytes && !twice.copied);
+  ORCH_ASSERT(once.rows == 0 || memcmp(twice.lines, once.lines, once.bytes) == 0);
   observe_fini(&once);
   observe_fini(&twice);
   return 0;

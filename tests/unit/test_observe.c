@@ -46,7 +46,7 @@ static void one_bad_line(void **state) {
   struct observe_batch b =
       parse("{\"a\":1,\"b\":null}\r\n\n{\"a\":}\n  {\"a\": 2.50}  \n[1]\n{}\n{\"a\":1,\"a\":2}\n{\"z\":9}");
   assert_int_equal(b.rows, 3);
-  assert_string_equal(strbuf_text(&b.accepted), "{\"a\":1,\"b\":null}\n  {\"a\": 2.50}  \n{\"z\":9}\n");
+  assert_string_equal(b.lines, "{\"a\":1,\"b\":null}\n  {\"a\": 2.50}  \n{\"z\":9}\n");
   assert_int_equal(b.rejected, 4);
   assert_int_equal(b.n_errors, 4);
   assert_int_equal(b.errors[0].line, 3);
@@ -68,12 +68,37 @@ static void one_bad_line(void **state) {
   observe_fini(&b);
 }
 
+/* A body of nothing but rows is not copied; from the first other thing on it is, and says the same. */
+static void views_of_bodies(void **state) {
+  static const struct {
+    const char *body, *lines;
+    bool copied;
+  } cases[] = {
+      {"{\"a\":1}\n{\"a\":2}\n", "{\"a\":1}\n{\"a\":2}\n", false},
+      {"\n\n{\"a\":1}\n{\"a\":2}\n", "{\"a\":1}\n{\"a\":2}\n", false},
+      {"no\n{\"a\":1}\n{\"a\":2}\nno\n\n", "{\"a\":1}\n{\"a\":2}\n", false},
+      {"{\"a\":1}\nno\n{\"a\":2}\n", "{\"a\":1}\n{\"a\":2}\n", true},
+      {"{\"a\":1}\n\n{\"a\":2}\n", "{\"a\":1}\n{\"a\":2}\n", true},
+      {"{\"a\":1}\r\n{\"a\":2}\n", "{\"a\":1}\n{\"a\":2}\n", true},
+      {"{\"a\":1}\n{\"a\":2}", "{\"a\":1}\n{\"a\":2}\n", true},
+      {"{\"a\":1}", "{\"a\":1}\n", true},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    struct observe_batch b = parse(cases[i].body);
+    assert_int_equal(b.copied, cases[i].copied);
+    assert_int_equal(b.bytes, strlen(cases[i].lines));
+    assert_memory_equal(b.lines, cases[i].lines, b.bytes);
+    assert_true(b.copied || (b.lines >= cases[i].body && b.lines < cases[i].body + strlen(cases[i].body)));
+    observe_fini(&b);
+  }
+}
+
 static void odd_bodies(void **state) {
   struct observe_batch b = parse("");
   assert_true(b.rows == 0 && b.rejected == 0);
   observe_fini(&b);
   b = parse("{\"c\":null}\r\r\n");
-  assert_string_equal(strbuf_text(&b.accepted), "{\"c\":null}\n");
+  assert_string_equal(b.lines, "{\"c\":null}\n");
   observe_fini(&b);
   b = parse("\n\r\n \n");
   assert_true(b.rows == 0 && b.rejected == 0);
@@ -124,8 +149,8 @@ static void bounds(void **state) {
   while (body.len + 9 <= OBSERVE_BODY_MAX - 8) strbuf_puts(&body, "{\"a\":10}\n");
   strbuf_puts(&body, "{\"a\":10}");
   assert_true(observe_parse(&b, plan, body.data, body.len, &err));
-  assert_false(b.accepted.failed);
-  assert_int_equal(b.accepted.len, body.len + 1);
+  assert_true(b.copied && !b.copy.failed);
+  assert_int_equal(b.bytes, body.len + 1);
   size_t bytes = 0;
   int rows = 0;
   for (size_t i = 0; i < b.n_parts; i++) {
@@ -134,7 +159,7 @@ static void bounds(void **state) {
     bytes += b.parts[i].bytes;
     rows += b.parts[i].rows;
   }
-  assert_true(bytes == b.accepted.len && rows == b.rows && b.n_parts == 33);
+  assert_true(bytes == b.bytes && rows == b.rows && b.n_parts == 33);
   observe_fini(&b);
   strbuf_reset(&body);
   for (int i = 0; i <= OBSERVE_ROWS_MAX; i++) strbuf_puts(&body, "{\"a\":1}\n");
@@ -223,21 +248,20 @@ static void predictions(void **state) {
   /* Two requests in one call: rows side by side, predictions under their request's number. */
   const struct observe_item one = {"p\"q", "key", 7, &none}, two = {"z", NULL, 8, &b};
   const struct observe_item *const items[] = {&one, &two};
-  struct observe_send send;
+  struct observe_send send = {0};
   struct db_value values[OBSERVE_SEND_VALUES];
-  observe_send_init(&send, items, 2, values);
+  observe_send_fill(&send, items, 2, values);
   assert_string_equal(values[0].bytes,
                       "[{\"pipeline\":\"p\\\"q\",\"key\":\"key\",\"revision\":7,\"rows\":1,\"parts\":[[0,26,1,"
                       "null,null,true]]},{\"pipeline\":\"z\",\"revision\":8,\"rows\":3,\"parts\":[[26,187,3,"
                       "1043971200000000,1043971200000000,true]]}]");
-  assert_int_equal(values[1].len, none.accepted.len + b.accepted.len);
+  assert_int_equal(values[1].len, none.bytes + b.bytes);
   assert_string_equal(values[2].bytes, "{1,1}");
   assert_string_equal(values[3].bytes, "{0,2}");
   assert_string_equal(values[8].bytes, "{0,NULL}");
-  observe_send_fini(&send);
   const struct observe_item *const alone[] = {&one};
-  observe_send_init(&send, alone, 1, values);
-  assert_ptr_equal(values[1].bytes, none.accepted.data);
+  observe_send_fill(&send, alone, 1, values);
+  assert_ptr_equal(values[1].bytes, none.lines);
   assert_int_equal(values[2].kind, DB_VALUE_NULL);
   observe_send_fini(&send);
   observe_fini(&none);
@@ -346,10 +370,10 @@ static void gzip_bodies(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(one_bad_line), cmocka_unit_test(odd_bodies),   cmocka_unit_test(bounds),
-      cmocka_unit_test(csv_rows),     cmocka_unit_test(csv_texts),    cmocka_unit_test(times_of_parts),
-      cmocka_unit_test(predictions),  cmocka_unit_test(sent_answers), cmocka_unit_test(label_lines),
-      cmocka_unit_test(plans),        cmocka_unit_test(gzip_bodies),
+      cmocka_unit_test(one_bad_line),   cmocka_unit_test(views_of_bodies), cmocka_unit_test(odd_bodies),
+      cmocka_unit_test(bounds),         cmocka_unit_test(csv_rows),        cmocka_unit_test(csv_texts),
+      cmocka_unit_test(times_of_parts), cmocka_unit_test(predictions),     cmocka_unit_test(sent_answers),
+      cmocka_unit_test(label_lines),    cmocka_unit_test(plans),           cmocka_unit_test(gzip_bodies),
   };
   return cmocka_run_group_tests_name("observe", tests, make_plans, drop_plans);
 }
