@@ -64,6 +64,11 @@ void profile_column_add(struct profile_column *column, struct cell cell) {
   if (cell.kind == CELL_NUMBER) order_add(&column->order, cell.number);
 }
 
+void profile_column_add_numbers(struct profile_column *column, const double *values, size_t n) {
+  sketch_add_many(&column->sketch, values, n);
+  for (size_t i = 0; i < n; i++) order_add(&column->order, values[i]);
+}
+
 bool profile_column_merge(struct profile_column *into, const struct profile_column *from, struct err *err) {
   if (into->kind != from->kind) return err_set(err, ERR_INVALID, "columns of different kinds cannot be merged");
   if (into->kind == PROFILE_CATEGORICAL) return category_merge(into->category, from->category, err);

@@ -53,6 +53,8 @@ void profile_column_window(struct profile_column *now, const struct profile_colu
 void profile_column_fini(struct profile_column *column);
 /* Counts one cell, in the order of the rows. */
 void profile_column_add(struct profile_column *column, struct cell cell);
+/* The same of many cells of a numeric column that are all numbers, at several times the speed. */
+void profile_column_add_numbers(struct profile_column *column, const double *values, size_t n);
 /* Adds a part that came after: counts exactly, `order` but for the step between the two. As sketch_merge(). */
 bool profile_column_merge(struct profile_column *into, const struct profile_column *from,
                           struct err *err) ORCH_MUST_CHECK;

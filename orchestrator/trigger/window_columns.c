@@ -39,24 +39,46 @@ void window_columns_fini(struct window_columns *columns) {
   *columns = (struct window_columns){0};
 }
 
-struct profile_column *window_columns_open(const struct window_columns *columns) {
-  struct profile_column *now = mem_calloc(columns->n, sizeof now[0]);
+struct window_sketches *window_columns_open(const struct window_columns *columns) {
+  struct window_sketches *now = mem_alloc(sizeof *now);
+  now->columns = mem_calloc(columns->n, sizeof now->columns[0]);
+  now->gathered = mem_calloc(columns->n, sizeof now->gathered[0]);
   for (size_t i = 0; i < columns->n; i++)
-    if (columns->items[i].ref) profile_column_window(&now[i], columns->items[i].ref);
+    if (columns->items[i].ref) profile_column_window(&now->columns[i], columns->items[i].ref);
   return now;
 }
 
-void window_columns_drop(const struct window_columns *columns, struct profile_column *now) {
+void window_columns_drop(const struct window_columns *columns, struct window_sketches *now) {
   for (size_t i = 0; i < columns->n; i++)
-    if (columns->items[i].ref) profile_column_fini(&now[i]);
+    if (columns->items[i].ref) profile_column_fini(&now->columns[i]);
+  mem_free(now->columns);
+  mem_free(now->gathered);
   mem_free(now);
 }
 
 size_t window_columns_bytes(const struct window_columns *columns) {
-  size_t bytes = columns->n * sizeof(struct profile_column);
+  size_t bytes = columns->n * (sizeof(struct profile_column) + sizeof(struct window_gathered));
   for (size_t i = 0; i < columns->n; i++)
     if (columns->items[i].ref && columns->items[i].ref->kind == PROFILE_CATEGORICAL) bytes += sizeof(struct category);
   return bytes;
+}
+
+static void count_gathered(struct window_sketches *now, size_t column) {
+  struct window_gathered *gathered = &now->gathered[column];
+  profile_column_add_numbers(&now->columns[column], gathered->values, gathered->n);
+  gathered->n = 0;
+}
+
+struct profile_column *window_columns_whole(const struct window_columns *columns, struct window_sketches *now) {
+  for (size_t i = 0; i < columns->n; i++)
+    if (now->gathered[i].n) count_gathered(now, i);
+  return now->columns;
+}
+
+static inline void gather(struct window_sketches *now, size_t column, double number) {
+  struct window_gathered *gathered = &now->gathered[column];
+  gathered->values[gathered->n++] = number;
+  if (gathered->n == WINDOW_GATHERED_MAX) count_gathered(now, column);
 }
 
 struct cell window_columns_cell(const struct window_column *column, const struct monitor_row *row) {
@@ -69,8 +91,22 @@ struct cell window_columns_cell(const struct window_column *column, const struct
   return value;
 }
 
-void window_columns_add(const struct window_columns *columns, struct profile_column *now,
+void window_columns_add_cell(struct window_sketches *now, size_t column, struct cell cell) {
+  if (cell.kind == CELL_NUMBER && now->columns[column].kind == PROFILE_NUMERIC)
+    gather(now, column, cell.number);
+  else
+    profile_column_add(&now->columns[column], cell);
+}
+
+void window_columns_add(const struct window_columns *columns, struct window_sketches *now,
                         const struct monitor_row *row) {
-  for (size_t i = 0; i < columns->n; i++)
-    if (columns->items[i].ref) profile_column_add(&now[i], window_columns_cell(&columns->items[i], row));
+  const struct row_cell *cells = row_cells(row->parser);
+  for (size_t i = 0; i < columns->n; i++) {
+    const struct window_column *column = &columns->items[i];
+    if (!column->ref) continue;
+    if (cells[column->place].kind == ROW_NUMBER && column->ref->kind == PROFILE_NUMERIC && !row->broken)
+      gather(now, i, cells[column->place].number);
+    else
+      window_columns_add_cell(now, i, window_columns_cell(column, row));
+  }
 }

@@ -211,14 +211,14 @@ static void put_versions(const struct monitor *m, const struct window *w, json_t
   if (w->n_versions == 0) return;
   json_t *versions = json_array();
   for (size_t v = 0; v < w->n_versions; v++) {
+    const struct profile_column *champion = window_columns_whole(&own->columns, w->acc);
+    const struct profile_column *other = window_columns_whole(&own->columns, w->versions[v].acc);
     json_t *columns = json_array();
     double largest = NAN;
     const char *moved = NULL;
     for (size_t i = 0; i < own->columns.n; i++)
       if (own->columns.items[i].ref)
-        json_array_append_new(columns,
-                              version_column(own, i, &((struct profile_column *)w->acc)[i],
-                                             &((struct profile_column *)w->versions[v].acc)[i], &largest, &moved));
+        json_array_append_new(columns, version_column(own, i, &champion[i], &other[i], &largest, &moved));
     if (moved)
       strbuf_printf(&said->summary, "; version %d differs from the champion in %s (PSI %.2f)", w->versions[v].version,
                     moved, largest);
@@ -290,7 +290,8 @@ static void judge(struct monitor *m, struct window *w, json_t *result, struct wi
   struct own *own = m->own;
   size_t n = own->columns.n;
   struct drift_input *inputs = mem_calloc(n, sizeof inputs[0]);
-  struct judged j = {.columns = &own->columns, .now = w->acc, .importance = own->importance};
+  struct judged j = {
+      .columns = &own->columns, .now = window_columns_whole(&own->columns, w->acc), .importance = own->importance};
   j.said = mem_calloc(n, sizeof j.said[0]);
   for (size_t i = 0; i < n; i++)
     inputs[i] =

@@ -14,7 +14,7 @@ struct own {
 };
 
 struct acc {
-  struct profile_column *now;
+  struct window_sketches *now;
   struct quality_rows rows; /* only when duplicates are asked for */
   uint64_t n;
 };
@@ -81,7 +81,7 @@ static void add(struct monitor *m, void *acc_of, const struct monitor_row *row, 
   for (size_t i = 0; i < own->columns.n; i++) {
     if (!own->columns.items[i].ref) continue;
     struct cell cell = window_columns_cell(&own->columns.items[i], row);
-    profile_column_add(&acc->now[i], cell);
+    window_columns_add_cell(acc->now, i, cell);
     hash = quality_row_hash(hash, cell);
   }
   quality_rows_add(&acc->rows, hash);
@@ -97,9 +97,10 @@ static double missing_share(const struct profile_column *c) {
 static double value_of(const struct monitor *m, void *acc_of) {
   const struct own *own = m->own;
   const struct acc *acc = acc_of;
+  const struct profile_column *now = window_columns_whole(&own->columns, acc->now);
   double largest = NAN;
   for (size_t i = 0; i < own->columns.n; i++)
-    if (own->columns.items[i].ref) largest = fmax(largest, missing_share(&acc->now[i]));
+    if (own->columns.items[i].ref) largest = fmax(largest, missing_share(&now[i]));
   return largest;
 }
 
@@ -123,10 +124,11 @@ static void rows_fault(const struct own *own, const struct window *w, json_t *fa
 static void find_faults(const struct monitor *m, const struct window *w, json_t *faults) {
   const struct own *own = m->own;
   const struct acc *acc = w->acc;
+  const struct profile_column *now = window_columns_whole(&own->columns, acc->now);
   struct quality_fault found[QUALITY_CHECKS];
   for (size_t i = 0; i < own->columns.n; i++) {
     const struct window_column *column = &own->columns.items[i];
-    size_t n = column->ref ? quality_column(&own->rule, column->ref, &acc->now[i], found) : 0;
+    size_t n = column->ref ? quality_column(&own->rule, column->ref, &now[i], found) : 0;
     for (size_t k = 0; k < n; k++)
       put_fault(faults, column->name, quality_check_name(found[k].check), found[k].why, found[k].share_ref,
                 found[k].share_now);
