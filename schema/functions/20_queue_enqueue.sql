@@ -47,20 +47,6 @@ BEGIN
   RETURN v_id;
 END $$;
 
--- Takes p_count places in the pipeline's lane: the first one's tag, and the distance to the next.
-CREATE OR REPLACE FUNCTION orch.queue_lane_take(p_pipeline_id bigint, p_count int, OUT tag bigint, OUT cost_ms int)
-LANGUAGE plpgsql AS $$
-DECLARE
-  v_clock bigint := coalesce(pg_sequence_last_value('orch.queue_clock'), 0);
-BEGIN
-  UPDATE orch.lane l SET end_tag = greatest(l.end_tag, v_clock) + l.cost_ms::bigint * p_count
-   WHERE l.pipeline_id = p_pipeline_id RETURNING l.end_tag - l.cost_ms::bigint * p_count, l.cost_ms INTO tag, cost_ms;
-  IF FOUND THEN RETURN; END IF;
-  INSERT INTO orch.lane AS l (pipeline_id, end_tag) VALUES (p_pipeline_id, v_clock + 1000::bigint * p_count)
-    ON CONFLICT (pipeline_id) DO UPDATE SET end_tag = greatest(l.end_tag, v_clock) + l.cost_ms::bigint * p_count
-    RETURNING l.end_tag - l.cost_ms::bigint * p_count, l.cost_ms INTO tag, cost_ms;
-END $$;
-
 -- Puts one job into the queue and returns its id. p_retry = {limit, backoff_ms, max_ms}. With p_due_at in the future
 -- the job waits apart. Higher p_priority runs first.
 CREATE OR REPLACE FUNCTION orch.job_enqueue(
@@ -106,7 +92,8 @@ BEGIN
     SELECT min(id) INTO v_first FROM i;
     RETURN v_first;
   END IF;
-  SELECT l.tag, l.cost_ms INTO v_tag, v_cost_ms FROM orch.queue_lane_take(p_pipeline_id, cardinality(p_steps)) l;
+  SELECT l.tag, l.cost_ms INTO v_tag, v_cost_ms
+    FROM orch.queue_lane_take(p_pipeline_id, v_class, (-p_priority)::smallint, cardinality(p_steps)) l;
   IF cardinality(p_steps) = 1 THEN
     INSERT INTO orch.job (pipeline_id, proposal_id, tag, timeout_ms, class_id, cost_ms, backoff_ms, max_ms,
                           rank, retry_limit, step, role, subject)
@@ -126,7 +113,8 @@ BEGIN
 END $$;
 
 -- Moves up to p_limit jobs whose time has come to where claims look; returns how many. Safe to run anywhere, any
--- number of times. Only the pipelines' lanes are waited for, in the order of their ids.
+-- number of times. Only the pipelines are waited for, in the order of their ids: whoever enqueues for a pipeline by its
+-- governance holds it, and takes its lanes in any order.
 CREATE OR REPLACE FUNCTION orch.jobs_promote_due(p_limit int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -139,12 +127,13 @@ BEGIN
   SELECT array_agg(s.id) INTO v_ids FROM (
     SELECT id FROM orch.job_later WHERE due_at <= now() ORDER BY due_at LIMIT p_limit FOR UPDATE SKIP LOCKED) s;
   IF v_ids IS NULL THEN RETURN 0; END IF;
+  PERFORM orch.queue_lock_pipelines(ARRAY(SELECT pipeline_id FROM orch.job_later WHERE id = ANY (v_ids)));
   FOR v_lane IN
-    SELECT pipeline_id, array_agg(id ORDER BY due_at, id) AS ids FROM orch.job_later WHERE id = ANY (v_ids)
-     GROUP BY pipeline_id ORDER BY pipeline_id
+    SELECT pipeline_id, class_id, rank, array_agg(id ORDER BY due_at, id) AS ids FROM orch.job_later
+     WHERE id = ANY (v_ids) GROUP BY pipeline_id, class_id, rank ORDER BY pipeline_id, class_id, rank
   LOOP
     SELECT l.tag, l.cost_ms INTO v_tag, v_cost_ms
-      FROM orch.queue_lane_take(v_lane.pipeline_id, cardinality(v_lane.ids)) l;
+      FROM orch.queue_lane_take(v_lane.pipeline_id, v_lane.class_id, v_lane.rank, cardinality(v_lane.ids)) l;
     WITH d AS (DELETE FROM orch.job_later WHERE id = ANY (v_lane.ids) RETURNING *)
     INSERT INTO orch.job (id, pipeline_id, proposal_id, lease, tag, timeout_ms, enqueued_at, class_id, cost_ms,
                           backoff_ms, max_ms, rank, attempt, retry_limit, step, role, subject)

@@ -1,6 +1,6 @@
 -- The queue: every arrow of a job, the two recoveries by name, fairness, capacity, and I5 against the owner.
 BEGIN;
-SELECT plan(87);
+SELECT plan(95);
 
 -- Proposals are told of ends; here it is only written down.
 CREATE TABLE told (proposal bigint, job bigint, state text);
@@ -206,6 +206,35 @@ SELECT FROM orch.job_claim(:w2, 5);
 SELECT orch.job_enqueue(12, NULL, 'single', 'step') AS single, orch.job_enqueue(11, NULL, 'urgent', 'step', NULL, 5) AS urgent \gset
 SELECT is((SELECT job FROM orch.job_claim(:w2, 1)), :urgent::bigint, 'the urgent one first');
 SELECT ok(:single IN (SELECT job FROM orch.job_claim(:w2, 2)), 'then the single one, before ninety-five');
+
+-- Fair also after one from the far end of the flood was taken first, for its priority or for its kind
+DELETE FROM orch.job;
+SELECT FROM orch.job_enqueue_many(13, NULL, array_fill('flood'::text, ARRAY[100]), 'step');
+SELECT orch.job_enqueue(13, NULL, 'urgent', 'step', NULL, 5) AS urgent \gset
+SELECT is((SELECT job FROM orch.job_claim(:w2, 1)), :urgent::bigint, 'the urgent one of the flood first');
+SELECT orch.job_enqueue(14, NULL, 'single', 'step') AS single, orch.job_enqueue(14, NULL, 'third', 'step', NULL, 4) AS third \gset
+SELECT is((SELECT array_agg(step ORDER BY job) FROM orch.job_claim(:w2, 3)), ARRAY['flood', 'single', 'third'],
+  'then another pipeline''s, before the ninety-nine that are left');
+SELECT orch.job_enqueue(14, NULL, 'again', 'step') AS again \gset
+SELECT ok(:again IN (SELECT job FROM orch.job_claim(:w2, 3)), 'and its next: what it had of another priority does not count against it');
+SELECT FROM orch.job_enqueue(13, NULL, 'other kind', 'step', NULL, 0, '{"cpu": 2, "labels": ["gpu"]}');
+UPDATE orch.worker SET classes = ARRAY[orch.queue_class('{"cpu": 2, "labels": ["gpu"]}')] WHERE id = :w3;
+SELECT is((SELECT step FROM orch.job_claim(:w3, 1)), 'other kind', 'a worker of another kind takes the last of the flood');
+SELECT orch.job_enqueue(15, NULL, 'late', 'step') AS late \gset
+SELECT ok(:late IN (SELECT job FROM orch.job_claim(:w2, 3)), 'which moves nobody behind the flood');
+-- What runs far ahead elsewhere (a kind of job with faster workers) does not put a newcomer behind those who wait here.
+SELECT FROM setval('orch.queue_clock', 900000000);
+SELECT orch.job_enqueue(16, NULL, 'new', 'step') AS new \gset
+SELECT ok(:new IN (SELECT job FROM orch.job_claim(:w2, 3)), 'nor does a clock that is ahead of those who wait');
+-- A job that was given back keeps its place, early; a newcomer's thousand do not start there.
+UPDATE orch.job SET tag = 1 WHERE id = (SELECT min(id) FROM orch.job WHERE state = 'running');
+SELECT FROM orch.worker_stop(:w2);
+SELECT FROM orch.job_enqueue_many(17, NULL, array_fill('more'::text, ARRAY[50]), 'step');
+SELECT is((SELECT min(tag) FROM orch.job WHERE step = 'more'),
+  (SELECT min(tag) FROM orch.job WHERE state = 'queued' AND lease = 0 AND step <> 'more'), 'newcomers start where the others are, not where an early job came back');
+SELECT is((SELECT count(DISTINCT tag) FROM orch.job WHERE step = 'more'), 50::bigint, 'one behind the other');
+SELECT worker('w2') AS w2 \gset
+UPDATE orch.worker w SET classes = orch.queue_classes_for(w.labels, w.cpu, w.memory_bytes, w.gpu) WHERE id = :w3;
 
 -- Capacity and labels: in order, and only what fits
 DELETE FROM orch.job WHERE state = 'queued';
