@@ -40,12 +40,12 @@ static void print_table(struct cli *cli, const json_t *signals) {
 
 static bool build_filter(struct cli *cli, json_t *filter, struct err *err) {
   static const struct {
-    const char *option, *key, *words[12];
+    const char *option, *key, *words[13];
   } choices[] = {{"status", "status", {"firing", "resolved", NULL}},
                  {"kind",
                   "kind",
                   {"drift", "prediction_drift", "performance", "estimate", "latency", "volume", "schedule",
-                   "data_fault", "alert", "manual", "external", NULL}},
+                   "data_fault", "canary", "alert", "manual", "external", NULL}},
                  {"outcome", "disposition", {"proposed", "folded", "held", "recorded", "resolved", NULL}}};
   if (cli->argc == 1) json_object_set_new(filter, "pipeline", json_string(cli->argv[0]));
   for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
@@ -118,8 +118,8 @@ const struct cli_verb verb_signals = {
     .usage = "signals [PIPELINE] [--status|--kind|--outcome WORD] [--limit N] [--watch]",
     .help = "A signal is one thing that fired: a monitor, an alert, a schedule, a person's\n"
             "tool. Its kind is one of drift, prediction_drift, performance, schedule, alert,\n"
-            "manual, external (these may propose a retraining), data_fault, volume, estimate\n"
-            "and latency (these tell people). Its outcome is one of\n"
+            "manual, external (these may propose a retraining), data_fault, volume, canary,\n"
+            "estimate and latency (these tell people). Its outcome is one of\n"
             "  proposed  a retraining was proposed for it\n"
             "  folded    it joined the proposal that was open already\n"
             "  held      it waits, and the reason says for what: a hold, a cooldown, a\n"

@@ -131,18 +131,19 @@ void page_badge(struct page *page, const char *kind, const char *text) {
 static const char *kind_of(const char *state) {
   static const struct {
     const char *state, *kind;
-  } known[] = {{"live", "good"},        {"promoted", "good"},   {"approved", "good"},
-               {"succeeded", "good"},   {"approve", "good"},    {"resolved", "good"},
-               {"released", "good"},    {"failed", "bad"},      {"rejected", "bad"},
-               {"reject", "bad"},       {"refused", "bad"},     {"aborted", "bad"},
-               {"blocked", "bad"},      {"timed_out", "bad"},   {"rolled_back", "bad"},
-               {"quarantined", "bad"},  {"data_fault", "bad"},  {"awaiting_approval", "wait"},
-               {"open", "wait"},        {"held", "wait"},       {"paused", "wait"},
-               {"firing", "wait"},      {"drift", "wait"},      {"prediction_drift", "wait"},
-               {"performance", "wait"}, {"expired", "wait"},    {"alert", "alarm"},
-               {"latency", "alarm"},    {"volume", "alarm"},    {"estimate", "alarm"},
-               {"training", "busy"},    {"evaluating", "busy"}, {"running", "busy"},
-               {"rolling_out", "busy"}, {"stepping", "busy"},   {"proposed", "busy"}};
+  } known[] = {{"live", "good"},        {"promoted", "good"},    {"approved", "good"},
+               {"succeeded", "good"},   {"approve", "good"},     {"resolved", "good"},
+               {"released", "good"},    {"failed", "bad"},       {"rejected", "bad"},
+               {"reject", "bad"},       {"refused", "bad"},      {"aborted", "bad"},
+               {"blocked", "bad"},      {"timed_out", "bad"},    {"rolled_back", "bad"},
+               {"quarantined", "bad"},  {"data_fault", "bad"},   {"awaiting_approval", "wait"},
+               {"open", "wait"},        {"held", "wait"},        {"paused", "wait"},
+               {"firing", "wait"},      {"drift", "wait"},       {"prediction_drift", "wait"},
+               {"performance", "wait"}, {"expired", "wait"},     {"alert", "alarm"},
+               {"latency", "alarm"},    {"volume", "alarm"},     {"estimate", "alarm"},
+               {"canary", "alarm"},     {"training", "busy"},    {"evaluating", "busy"},
+               {"running", "busy"},     {"rolling_out", "busy"}, {"stepping", "busy"},
+               {"proposed", "busy"}};
   for (size_t i = 0; i < ARRAY_LEN(known); i++)
     if (strcmp(known[i].state, state) == 0) return known[i].kind;
   return NULL;

@@ -260,6 +260,7 @@ json_t *monitor_judge(struct monitor *m, struct window *w, int64_t late) {
     strbuf_puts(&said.summary, ": the model is new; not judged yet");
   } else {
     m->kind->judge(m, w, doc, &said);
+    window_versions_end(m, w, &said);
     if (said.verdict != WINDOW_INSUFFICIENT && m->fresh) {
       m->fresh = false;
       json_object_set_new(m->state, "judged", json_true());

@@ -104,14 +104,11 @@ void window_conclude(struct monitor *monitor, const struct window *window, struc
 /* Too few values to judge: sets the verdict and the summary. */
 void window_too_few(const struct monitor *monitor, struct window_said *said, int64_t have, const char *what);
 
-/* "versions" of a result for a kind with one value: each other version's rows and value, and `beyond` when some rows
- * found no place. */
-void window_put_versions(const struct window *window, json_t *result, double (*value)(const struct monitor *, void *));
-
 /* ---- signals ---- */
 
 struct window_voice {
   const char *signal; /* kind of the signal: "drift", "data_fault", … */
+  int version;        /* of a canary that it is about; 0: it is about the monitor itself */
   bool fires;         /* this window shows it */
   bool healthy;       /* this window shows that it is over; neither: it stays as it is */
   int64_t since_row;
@@ -124,6 +121,36 @@ struct window_voice {
  * first healthy one ends it. */
 void window_speak(struct monitor *monitor, const struct window *window, const struct window_said *said,
                   struct window_voice voice);
+
+/* ---- other versions than the champion ---- */
+
+/* What a kind says of one of them. */
+struct window_version_said {
+  bool enough;       /* it and the champion's rows could be compared */
+  bool differs;      /* it is worse, or other, than the champion's rows of the same window */
+  const char *words; /* "x: PSI 0.45", when it differs */
+  json_t *detail;    /* members for the signal's detail; stolen; may be NULL */
+};
+/* Moves w->versions[index] on by this window, by the monitor's `for`, and speaks of it: kind "canary", NAME/canary/4.
+ */
+void window_version_judge(struct monitor *monitor, const struct window *window, const struct window_said *said,
+                          size_t index, struct window_version_said version);
+/* Forgets versions that had no row in as many windows as `for` looks at, and ends what was said of them. */
+void window_versions_end(struct monitor *monitor, const struct window *window, const struct window_said *said);
+
+/* For kinds with one value and a line that it must keep to: a version differs when it is beyond the line and the
+ * champion is not. Judges each, and writes "versions" into the result. */
+struct window_line {
+  double (*value)(const struct monitor *, void *acc);
+  int64_t (*count)(const void *acc); /* what min_rows asks for */
+  double limit;
+  bool at_least;
+  const char *what, *unit; /* "accuracy", "" */
+};
+void window_judge_versions(struct monitor *monitor, const struct window *window, json_t *result,
+                           const struct window_said *said, struct window_line line);
+/* "versions" of a result (stolen), when there are any, and the rows of those that found no place. */
+void window_put_versions(const struct window *window, json_t *result, json_t *versions);
 
 /* ---- documents ---- */
 

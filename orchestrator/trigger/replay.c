@@ -23,7 +23,7 @@ struct judge {
   int64_t newest_us;
   int64_t late;
 
-  json_t *verdicts, *episodes, *windows, *running; /* running: per kind of signal, the episode that has not ended */
+  json_t *verdicts, *episodes, *windows, *running; /* running: per fingerprint, the episode that has not ended */
   size_t n_signals;                                /* that were looked at */
   double largest, smallest, threshold;
 };
@@ -144,11 +144,12 @@ static void count_up(json_t *object, const char *key) {
 
 static void hear(struct judge *j, const json_t *signal, const json_t *result) {
   const char *kind = json_string_value(json_object_get(signal, "kind"));
-  json_t *running = json_object_get(j->running, kind), *detail = json_object_get(signal, "detail");
+  const char *about = json_string_value(json_object_get(signal, "fingerprint")); /* a kind, or a kind and a version */
+  json_t *running = json_object_get(j->running, about), *detail = json_object_get(signal, "detail");
   bool firing = strcmp(json_string_value(json_object_get(signal, "status")), "firing") == 0;
   if (running && !firing) {
     json_object_set_new(running, "ended", span_document(result));
-    json_object_del(j->running, kind);
+    json_object_del(j->running, about);
   } else if (running) {
     count_up(running, "windows");
   } else if (firing) {
@@ -156,7 +157,7 @@ static void hear(struct judge *j, const json_t *signal, const json_t *result) {
         json_pack("{ss sO* sO sO* sO* so sn si}", "signal", kind, "then", json_object_get(signal, "then"), "title",
                   json_object_get(signal, "title"), "since_row", json_object_get(detail, "since_row"), "since_at",
                   json_object_get(detail, "since_at"), "fired", span_document(result), "ended", "windows", 1);
-    json_object_set(j->running, kind, running);
+    json_object_set(j->running, about, running);
     json_array_append_new(j->episodes, running);
   }
 }

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/units.h"
+#include "stats/fdr.h"
 
 struct own {
   struct window_columns columns;
@@ -189,45 +190,99 @@ static void summary_words(const struct monitor *m, const struct judged *j, struc
 
 /* ---- other versions, against the champion's rows of the same window ---- */
 
-static json_t *version_column(const struct own *own, size_t i, const struct profile_column *champion,
-                              const struct profile_column *other, double *largest, const char **ret_moved) {
-  struct drift_column c;
-  drift_measure(champion, other, &c);
-  bool enough = c.d.rows_now >= own->rule.min_rows && c.d.rows_ref >= own->rule.min_rows && isfinite(c.d.psi);
-  bool moved = enough && c.d.psi >= own->rule.psi && c.d.chi2.p_value < own->rule.p_value;
-  if (isfinite(c.d.psi) && !(c.d.psi <= *largest)) {
-    *largest = c.d.psi;
-    if (moved) *ret_moved = own->columns.items[i].name;
-  }
-  return json_pack("{ss so so ss}", "name", own->columns.items[i].name, "psi", json_number(c.d.psi), "noise_corrected",
-                   json_number(c.d.noise_corrected), "verdict",
-                   !enough ? "insufficient"
-                   : moved ? "drift"
-                           : "ok");
+/* How the columns of one version stand to the champion's: moved as far as the rule asks for, and not by chance over all
+ * of them; or gone missing. */
+struct compared {
+  struct drift_column *said;
+  enum { FEW, LIKE, MOVED, GONE } * stands;
+  bool enough;
+  size_t worst; /* of those that are not alike the one that says most; the number of columns: none */
+  double largest;
+};
+
+static bool went_missing(const struct own *own, const struct distances *d) {
+  double jump = own->rule.quality.null_jump;
+  return jump >= 0 && d->missing.now - d->missing.ref > jump && d->missing.p_value < own->rule.p_value;
 }
 
-static void put_versions(const struct monitor *m, const struct window *w, json_t *result, struct window_said *said) {
-  const struct own *own = m->own;
-  if (w->n_versions == 0) return;
-  json_t *versions = json_array();
-  for (size_t v = 0; v < w->n_versions; v++) {
-    const struct profile_column *champion = window_columns_whole(&own->columns, w->acc);
-    const struct profile_column *other = window_columns_whole(&own->columns, w->versions[v].acc);
-    json_t *columns = json_array();
-    double largest = NAN;
-    const char *moved = NULL;
-    for (size_t i = 0; i < own->columns.n; i++)
-      if (own->columns.items[i].ref)
-        json_array_append_new(columns, version_column(own, i, &champion[i], &other[i], &largest, &moved));
-    if (moved)
-      strbuf_printf(&said->summary, "; version %d differs from the champion in %s (PSI %.2f)", w->versions[v].version,
-                    moved, largest);
-    json_array_append_new(versions, json_pack("{si sI so so}", "version", w->versions[v].version, "rows",
-                                              (json_int_t)w->versions[v].rows, "value", json_number(largest), "columns",
-                                              columns));
+static void compare(const struct own *own, const struct profile_column *champion, const struct profile_column *other,
+                    struct compared *c) {
+  size_t n = own->columns.n;
+  double *p = mem_calloc(n, sizeof p[0]);
+  c->worst = n;
+  c->largest = NAN;
+  for (size_t i = 0; i < n; i++) {
+    p[i] = NAN;
+    if (!own->columns.items[i].ref) continue;
+    const struct distances *d = &c->said[i].d;
+    drift_measure(&champion[i], &other[i], &c->said[i]);
+    if (isfinite(d->psi) && !(d->psi <= c->largest)) c->largest = d->psi;
+    if (d->rows_now < own->rule.min_rows || d->rows_ref < own->rule.min_rows) continue;
+    c->enough = true;
+    c->stands[i] = went_missing(own, d) ? GONE : isfinite(d->psi) ? LIKE : FEW;
+    if (c->stands[i] == LIKE) p[i] = d->chi2.p_value;
   }
-  json_object_set_new(result, "versions", versions);
-  if (w->beyond) json_object_set_new(result, "rows_of_more_versions", json_integer(w->beyond));
+  fdr_adjust(p, n, p);
+  for (size_t i = 0; i < n; i++) {
+    if (c->stands[i] == LIKE && c->said[i].d.psi >= own->rule.psi && p[i] < own->rule.p_value) c->stands[i] = MOVED;
+    if (c->stands[i] < MOVED) continue;
+    size_t worst = c->worst;
+    if (worst == n || c->stands[i] > c->stands[worst] ||
+        (c->stands[i] == c->stands[worst] && c->said[i].d.psi > c->said[worst].d.psi))
+      c->worst = i;
+  }
+  mem_free(p);
+}
+
+static json_t *compared_columns(const struct own *own, const struct compared *c, bool moved_only) {
+  static const char *const verdicts[] = {"insufficient", "ok", "drift", "fault"};
+  json_t *columns = json_array();
+  for (size_t i = 0; i < own->columns.n; i++) {
+    if (!own->columns.items[i].ref || (moved_only && c->stands[i] < MOVED)) continue;
+    json_array_append_new(columns, json_pack("{ss so so so ss}", "name", own->columns.items[i].name, "psi",
+                                             json_number(c->said[i].d.psi), "noise_corrected",
+                                             json_number(c->said[i].d.noise_corrected), "missing",
+                                             json_number(c->said[i].d.missing.now), "verdict", verdicts[c->stands[i]]));
+  }
+  return columns;
+}
+
+static void judge_version(struct monitor *m, const struct window *w, size_t v, json_t *versions,
+                          struct window_said *said) {
+  const struct own *own = m->own;
+  size_t n = own->columns.n;
+  struct compared c = {.said = mem_calloc(n, sizeof c.said[0]), .stands = mem_calloc(n, sizeof c.stands[0])};
+  char words[200] = "";
+  compare(own, window_columns_whole(&own->columns, w->acc), window_columns_whole(&own->columns, w->versions[v].acc),
+          &c);
+  bool differs = c.worst < n;
+  if (differs) {
+    const struct distances *d = &c.said[c.worst].d;
+    const char *name = own->columns.items[c.worst].name;
+    if (c.stands[c.worst] == GONE)
+      snprintf(words, sizeof words, "%.120s (missing %.1f %% -> %.1f %%)", name, 100 * d->missing.ref,
+               100 * d->missing.now);
+    else
+      snprintf(words, sizeof words, "%.120s (PSI %.2f)", name, d->psi);
+    strbuf_printf(&said->summary, "; version %d differs from the champion in %s", w->versions[v].version, words);
+  }
+  json_t *moved =
+      differs ? json_pack("{so so}", "columns", compared_columns(own, &c, true), "value", json_number(c.largest))
+              : NULL;
+  window_version_judge(
+      m, w, said, v,
+      (struct window_version_said){.enough = c.enough, .differs = differs, .words = words, .detail = moved});
+  json_array_append_new(versions, json_pack("{si sI so so}", "version", w->versions[v].version, "rows",
+                                            (json_int_t)w->versions[v].rows, "value", json_number(c.largest), "columns",
+                                            compared_columns(own, &c, false)));
+  mem_free(c.said);
+  mem_free(c.stands);
+}
+
+static void judge_versions(struct monitor *m, const struct window *w, json_t *result, struct window_said *said) {
+  json_t *versions = json_array();
+  for (size_t v = 0; v < w->n_versions; v++) judge_version(m, w, v, versions, said);
+  window_put_versions(w, result, versions);
 }
 
 /* ---- the window ---- */
@@ -311,8 +366,8 @@ static void judge(struct monitor *m, struct window *w, json_t *result, struct wi
   }
   json_object_set_new(result, "columns", columns);
   summary_words(m, &j, &said->summary);
-  put_versions(m, w, result, said);
   speak_both(m, w, &j, said);
+  judge_versions(m, w, result, said);
   mem_free(inputs);
   mem_free(j.said);
 }

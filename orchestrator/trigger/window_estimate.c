@@ -54,6 +54,10 @@ static double value_of(const struct monitor *m, void *acc) {
   return score_estimated_accuracy(acc);
 }
 
+static int64_t count_of(const void *acc) {
+  return (int64_t)((const struct score_estimate *)acc)->n;
+}
+
 static void judge(struct monitor *m, struct window *w, json_t *result, struct window_said *said) {
   const struct own *own = m->own;
   const struct score_estimate *acc = w->acc;
@@ -63,7 +67,13 @@ static void judge(struct monitor *m, struct window *w, json_t *result, struct wi
   json_object_set_new(result, "estimate", json_true());
   const json_t *reference = json_object_get(m->metrics, "accuracy");
   json_object_set_new(result, "reference", json_number(json_is_number(reference) ? json_number_value(reference) : NAN));
-  window_put_versions(w, result, value_of);
+  window_judge_versions(m, w, result, said,
+                        (struct window_line){.value = value_of,
+                                             .count = count_of,
+                                             .limit = own->min,
+                                             .at_least = true,
+                                             .what = "estimated accuracy",
+                                             .unit = ""});
   if ((int64_t)acc->n < m->min_rows) return window_too_few(m, said, (int64_t)acc->n, "scores");
   char words[200], over[120];
   snprintf(words, sizeof words, "estimated accuracy is %.4g, at least %.4g (from %llu scores, without labels)",

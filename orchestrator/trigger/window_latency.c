@@ -46,6 +46,10 @@ static double value_of(const struct monitor *m, void *acc) {
   return latency_quantile(acc, ((const struct own *)m->own)->quantile);
 }
 
+static int64_t count_of(const void *acc) {
+  return (int64_t)((const struct latency *)acc)->n;
+}
+
 static json_t *quantiles(const struct latency *l) {
   return json_pack("{so so so so}", "p50", json_number(latency_quantile(l, 0.5)), "p90",
                    json_number(latency_quantile(l, 0.9)), "p99", json_number(latency_quantile(l, 0.99)), "max",
@@ -62,7 +66,11 @@ static void judge(struct monitor *m, struct window *w, json_t *result, struct wi
   json_object_set_new(result, "error_bound", json_real(LATENCY_ERROR));
   json_object_set_new(result, "quantiles_ms", quantiles(l));
   json_object_set_new(result, "values", json_integer((json_int_t)l->n));
-  window_put_versions(w, result, value_of);
+  char what[40];
+  snprintf(what, sizeof what, "latency p%.4g", 100 * own->quantile);
+  window_judge_versions(
+      m, w, result, said,
+      (struct window_line){.value = value_of, .count = count_of, .limit = own->max_ms, .what = what, .unit = " ms"});
   if ((int64_t)l->n < m->min_rows) return window_too_few(m, said, (int64_t)l->n, "latencies");
   char words[160], over[120];
   snprintf(words, sizeof words, "latency p%.4g is %.4g ms, at most %.4g ms (%llu predictions)", 100 * own->quantile,

@@ -199,6 +199,10 @@ static double value_of(const struct monitor *m, void *acc_of) {
   }
 }
 
+static int64_t count_of(const void *acc) {
+  return (int64_t)((const struct acc *)acc)->n;
+}
+
 /* A rise is over when the mean error of a later window is nearer to what it was before than to the worst since. */
 static void look_at_rise(struct own *own, const struct acc *acc) {
   if (!own->risen || acc->n == 0) return;
@@ -235,7 +239,13 @@ static void judge(struct monitor *m, struct window *w, json_t *result, struct wi
   look_at_rise(own, acc);
   save_detector(m, own);
   put_members(m, w, said, result);
-  window_put_versions(w, result, value_of);
+  window_judge_versions(m, w, result, said,
+                        (struct window_line){.value = value_of,
+                                             .count = count_of,
+                                             .limit = own->limit,
+                                             .at_least = own->at_least,
+                                             .what = metric,
+                                             .unit = ""});
   if ((int64_t)acc->n < m->min_rows) return window_too_few(m, said, (int64_t)acc->n, "labels");
   if (isnan(said->value)) {
     said->verdict = WINDOW_INSUFFICIENT;

@@ -121,9 +121,8 @@ static void rows_fault(const struct own *own, const struct window *w, json_t *fa
   put_fault(faults, NULL, "rows", why, NAN, NAN);
 }
 
-static void find_faults(const struct monitor *m, const struct window *w, json_t *faults) {
+static void find_faults(const struct monitor *m, const struct acc *acc, json_t *faults) {
   const struct own *own = m->own;
-  const struct acc *acc = w->acc;
   const struct profile_column *now = window_columns_whole(&own->columns, acc->now);
   struct quality_fault found[QUALITY_CHECKS];
   for (size_t i = 0; i < own->columns.n; i++) {
@@ -149,6 +148,44 @@ static void fault_words(const json_t *faults, size_t columns, struct strbuf *out
   if (json_array_size(faults) > 1) strbuf_printf(out, "; and %zu more", json_array_size(faults) - 1);
 }
 
+static bool has_fault(const json_t *faults, const json_t *like) {
+  size_t i;
+  json_t *fault;
+  json_array_foreach(faults, i, fault) {
+    if (json_equal(json_object_get(fault, "column"), json_object_get(like, "column")) &&
+        json_equal(json_object_get(fault, "check"), json_object_get(like, "check")))
+      return true;
+  }
+  return false;
+}
+
+/* A version differs when something is broken in its rows that is sound in the champion's. */
+static void judge_versions(struct monitor *m, const struct window *w, const json_t *champion, json_t *result,
+                           const struct window_said *said) {
+  const struct own *own = m->own;
+  json_t *versions = json_array();
+  for (size_t v = 0; v < w->n_versions; v++) {
+    json_t *faults = json_array(), *own_faults = json_array(), *fault;
+    struct strbuf words;
+    size_t i;
+    bool enough = w->versions[v].rows >= m->min_rows && w->champion_rows >= m->min_rows;
+    if (enough) find_faults(m, w->versions[v].acc, faults);
+    json_array_foreach(faults, i, fault) if (!has_fault(champion, fault)) json_array_append(own_faults, fault);
+    strbuf_init(&words, 700);
+    fault_words(own_faults, own->columns.n, &words);
+    window_version_judge(m, w, said, v,
+                         (struct window_version_said){.enough = enough,
+                                                      .differs = json_array_size(own_faults) > 0,
+                                                      .words = strbuf_text(&words),
+                                                      .detail = json_pack("{so}", "faults", own_faults)});
+    json_array_append_new(versions, json_pack("{si sI so so}", "version", w->versions[v].version, "rows",
+                                              (json_int_t)w->versions[v].rows, "value",
+                                              json_number(value_of(m, w->versions[v].acc)), "faults", faults));
+    strbuf_fini(&words);
+  }
+  window_put_versions(w, result, versions);
+}
+
 static json_t *first_of(const json_t *array, size_t most) {
   json_t *first = json_array();
   for (size_t i = 0; i < json_array_size(array) && i < most; i++) json_array_append(first, json_array_get(array, i));
@@ -161,9 +198,9 @@ static void judge(struct monitor *m, struct window *w, json_t *result, struct wi
   bool enough = w->champion_rows >= m->min_rows;
   said->value = value_of(m, w->acc);
   rows_fault(own, w, faults);
-  if (enough) find_faults(m, w, faults);
+  if (enough) find_faults(m, w->acc, faults);
   json_object_set_new(result, "faults", faults);
-  window_put_versions(w, result, value_of);
+  judge_versions(m, w, faults, result, said);
   if (!enough && json_array_size(faults) == 0) return window_too_few(m, said, w->champion_rows, "rows");
   struct strbuf words;
   char over[160];

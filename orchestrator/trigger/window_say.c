@@ -97,11 +97,21 @@ static json_t *signal_detail(const struct monitor *m, const struct window *w, co
                    window, "value", json_number(said->value), "threshold", json_number(said->threshold));
 }
 
+/* What tells a monitor's signals apart: the kind, and the version that it is about. */
+static void voice_key(const struct window_voice *voice, char *out, size_t size) {
+  if (voice->version)
+    snprintf(out, size, "%s/%d", voice->signal, voice->version);
+  else
+    snprintf(out, size, "%s", voice->signal);
+}
+
 static void push_signal(struct monitor *m, const struct window *w, const struct window_said *said,
                         const struct window_voice *voice, bool firing, json_t *episode) {
+  char key[60];
+  voice_key(voice, key, sizeof key);
   json_t *signal = json_pack("{s:s+ s:s s:s++ s:s s:s s:s*}", "source", "monitor:", m->name, "kind", voice->signal,
-                             "fingerprint", m->name, "/", voice->signal, "status", firing ? "firing" : "resolved",
-                             "title", firing ? voice->title : voice->over, "then", m->then);
+                             "fingerprint", m->name, "/", key, "status", firing ? "firing" : "resolved", "title",
+                             firing ? voice->title : voice->over, "then", voice->version ? "tell" : m->then);
   if (!signal) return; /* a text that is no UTF-8, which jansson never hands out */
   json_t *name = json_object_get(episode, "episode");
   if (name) json_object_set(signal, "episode", name);
@@ -114,16 +124,18 @@ static void push_signal(struct monitor *m, const struct window *w, const struct 
   if (firing) {
     json_object_set(detail, "since_row", json_object_get(episode, "since_row"));
     if (json_object_get(episode, "since_at")) json_object_set(detail, "since_at", json_object_get(episode, "since_at"));
-    if (voice->detail) json_object_update_missing(detail, voice->detail);
+    /* A canary's value stands before the champion's. */
+    if (voice->detail) (void)(voice->version ? json_object_update : json_object_update_missing)(detail, voice->detail);
   }
   json_object_set_new(signal, "detail", detail);
   json_array_append_new(m->signals, signal);
 }
 
 static json_t *episode_new(const struct monitor *m, const struct window_voice *voice) {
-  char source[128], fingerprint[160], start[80], episode[DIGEST_TEXT_SIZE];
+  char source[128], fingerprint[180], start[80], episode[DIGEST_TEXT_SIZE], key[60];
+  voice_key(voice, key, sizeof key);
   snprintf(source, sizeof source, "monitor:%.100s", m->name);
-  snprintf(fingerprint, sizeof fingerprint, "%.100s/%s", m->name, voice->signal);
+  snprintf(fingerprint, sizeof fingerprint, "%.100s/%s", m->name, key);
   snprintf(start, sizeof start, "%d|%lld", m->champion, (long long)voice->since_row);
   signal_episode(source, fingerprint, start, episode);
   json_t *now = json_pack("{ss sI}", "episode", episode, "since_row", (json_int_t)voice->since_row);
@@ -138,17 +150,19 @@ void window_speak(struct monitor *m, const struct window *w, const struct window
     episodes = json_object();
     json_object_set_new(m->state, "firing", episodes);
   }
-  json_t *was = json_object_get(episodes, voice.signal);
+  char key[60];
+  voice_key(&voice, key, sizeof key);
+  json_t *was = json_object_get(episodes, key);
   if (voice.fires) {
     if (!was) {
       was = episode_new(m, &voice);
-      json_object_set_new(episodes, voice.signal, was);
+      json_object_set_new(episodes, key, was);
     }
     push_signal(m, w, said, &voice, true, was);
   } else if (voice.healthy) {
-    /* The first window against a champion also ends what fired against the one before. */
-    if (was || m->fresh) push_signal(m, w, said, &voice, false, was);
-    json_object_del(episodes, voice.signal);
+    /* The first window against a champion also ends what fired against the one before; canaries end with it. */
+    if (was || (m->fresh && voice.version == 0)) push_signal(m, w, said, &voice, false, was);
+    json_object_del(episodes, key);
   }
   json_decref(voice.detail);
 }
@@ -187,15 +201,4 @@ void window_conclude(struct monitor *m, const struct window *w, struct window_sa
                                      .over = a.over,
                                      .detail = a.detail});
   strbuf_fini(&title);
-}
-
-void window_put_versions(const struct window *w, json_t *result, double (*value)(const struct monitor *, void *)) {
-  if (w->n_versions == 0) return;
-  json_t *versions = json_array();
-  for (size_t i = 0; i < w->n_versions; i++)
-    json_array_append_new(versions, json_pack("{si sI so}", "version", w->versions[i].version, "rows",
-                                              (json_int_t)w->versions[i].rows, "value",
-                                              json_number(value(w->monitor, w->versions[i].acc))));
-  json_object_set_new(result, "versions", versions);
-  if (w->beyond) json_object_set_new(result, "rows_of_more_versions", json_integer(w->beyond));
 }

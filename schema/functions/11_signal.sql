@@ -7,6 +7,7 @@ BEGIN
     WHEN 'data_fault' THEN 'broken data is reported to people and never retrains'
     WHEN 'volume' THEN 'missing rows are reported to people and never retrain'
     WHEN 'estimate' THEN 'an estimate is reported to people and never retrains by itself'
+    WHEN 'canary' THEN 'how a canary differs from the champion is reported to people and retrains nothing'
     WHEN 'latency' THEN 'a slow model is reported to people; retraining seldom makes it faster'
     ELSE 'its monitor tells people and proposes nothing (then: tell)' END;
 END $$;
@@ -134,7 +135,7 @@ BEGIN
 END $$;
 
 -- Takes one signal. p_signal = {source, kind, fingerprint, episode?, status: firing|resolved, then?: propose|tell, at?,
--- title, detail?}. Faults, missing rows and estimates are always told; latency is, unless it says propose.
+-- title, detail?}. Faults, missing rows, estimates and canaries are always told; latency is, unless it says propose.
 -- `at` is the newest data that the signal speaks of (default: now); a proposal's as_of comes from it.
 -- -> {signal, disposition: proposed|folded|duplicate|held|recorded|resolved, proposal, reason, incident?}
 CREATE OR REPLACE FUNCTION orch.signal_receive(p_pipeline text, p_signal jsonb, p_actor text) RETURNS jsonb
@@ -170,7 +171,7 @@ DECLARE
   v_title   text := left(p_signal ->> 'title', 1000);
   v_kind    text := p_signal ->> 'kind';
   v_then    text := p_signal ->> 'then';
-  v_tell    boolean := v_kind IN ('data_fault', 'volume', 'estimate') OR coalesce(v_then, '') = 'tell'
+  v_tell    boolean := v_kind IN ('data_fault', 'volume', 'estimate', 'canary') OR coalesce(v_then, '') = 'tell'
                        OR (v_kind = 'latency' AND v_then IS DISTINCT FROM 'propose');
   s         orch.signal;
   v_id      bigint;
@@ -179,7 +180,7 @@ BEGIN
   IF v_source IS NULL OR v_print IS NULL OR coalesce(v_title, '') = ''
      OR coalesce(p_signal ->> 'status', '') NOT IN ('firing', 'resolved')
      OR coalesce(v_kind, '') NOT IN ('drift', 'prediction_drift', 'performance', 'estimate', 'latency', 'volume', 'schedule',
-          'data_fault', 'alert', 'manual', 'external') OR coalesce(v_then, 'tell') NOT IN ('propose', 'tell') THEN
+          'data_fault', 'canary', 'alert', 'manual', 'external') OR coalesce(v_then, 'tell') NOT IN ('propose', 'tell') THEN
     PERFORM orch.fail('OR003', 'a signal needs source, kind, fingerprint, status (firing or resolved) and title; then is propose or tell');
   END IF;
   IF v_source = '' OR v_print = '' OR length(v_source) > 200 OR length(v_print) > 200 OR length(v_episode) > 200 THEN
@@ -256,6 +257,20 @@ BEGIN
     PERFORM orch.emit(CASE s.kind WHEN 'data_fault' THEN 'signal.fault_resolved' ELSE 'signal.alarm_resolved' END, p.id, NULL,
       jsonb_strip_nulls(jsonb_build_object('pipeline', p.name, 'signal', s.id, 'kind', s.kind, 'title', s.title, 'why', p_why)));
   END IF;
+END $$;
+
+-- Ends what fires about versions beside the champion: another one is live, or the monitor (NULL: of any) looks with another
+-- rule, so nobody remembers what it had seen of them. The pipeline is locked.
+CREATE OR REPLACE FUNCTION orch.canaries_end(p_pipeline_id bigint, p_monitor text, p_why text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  p orch.pipeline;
+  s orch.signal;
+BEGIN
+  FOR s IN SELECT * FROM orch.signal WHERE pipeline_id = p_pipeline_id AND kind = 'canary' AND status = 'firing'
+           AND (p_monitor IS NULL OR source = 'monitor:' || p_monitor) ORDER BY id FOR UPDATE LOOP
+    IF p.id IS NULL THEN SELECT * INTO STRICT p FROM orch.pipeline WHERE id = p_pipeline_id; END IF;
+    PERFORM orch.signal_resolve(p, s, p_why);
+  END LOOP;
 END $$;
 
 -- Duty: looks again at held signals whose reason may have passed. -> {"looked_at", "proposed"}

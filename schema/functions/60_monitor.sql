@@ -84,6 +84,7 @@ BEGIN
       warm_row = s.next_row + (m.spec #>> '{warmup,rows}')::bigint, warm_at = orch.clock() + orch.ms_interval((m.spec #>> '{warmup,ms}')::bigint)
     FROM orch.observation_stream s
     WHERE m.pipeline_id = p_pipeline_id AND s.pipeline_id = m.pipeline_id AND s.stream = m.stream AND m.version_id IS DISTINCT FROM p_version_id;
+  PERFORM orch.canaries_end(p_pipeline_id, NULL, 'another version is live');
 END $$;
 
 -- ---------------------------------------------------------------- claim

@@ -282,7 +282,7 @@ DECLARE
   v_status   text := orch.page_word(p_filter, 'status', ARRAY['firing', 'resolved']);
   v_becomes  text := orch.page_word(p_filter, 'disposition', ARRAY['proposed', 'folded', 'held', 'recorded', 'resolved']);
   v_kind     text := orch.page_word(p_filter, 'kind', ARRAY['drift', 'prediction_drift', 'performance', 'estimate', 'latency', 'volume',
-    'schedule', 'data_fault', 'alert', 'manual', 'external']);
+    'schedule', 'data_fault', 'canary', 'alert', 'manual', 'external']);
 BEGIN
   RETURN (
     WITH page AS (

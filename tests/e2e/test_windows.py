@@ -12,6 +12,7 @@ START = datetime.datetime.now(datetime.timezone.utc).replace(minute=0, second=0,
 
 HOURLY = "{name: hourly, kind: drift, columns: [x], window: 1h, lateness: 10m, min_rows: 100, for: 2 of 3}"
 CLOCKED = "{name: clocked, kind: latency, max: 50ms, window: 5s, lateness: 0s, min_rows: 20, for: 1 of 1}"
+BESIDE = "{name: inputs, kind: drift, columns: [x], window: 400 rows, for: 2 of 2}"
 SILENCE = "{name: silence, kind: volume, silence: 10s}"
 
 
@@ -22,17 +23,17 @@ def stamp(at):
 class WindowsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = kit.World(pipelines=("quick", "quiet", "clocked"))
+        cls.world = kit.World(pipelines=("quick", "quiet", "clocked", "canary"))
         cls.world.__enter__()
         cls.addClassCleanup(cls.world.__exit__)
-        for pipeline, monitor in (("quick", HOURLY), ("quiet", SILENCE), ("clocked", CLOCKED)):
+        for pipeline, monitor in (("quick", HOURLY), ("quiet", SILENCE), ("clocked", CLOCKED), ("canary", BESIDE)):
             cls.world.set_monitors(pipeline, [monitor])
         cls.token = cls.world.token("feeder", "observe")
         # Two servers: whichever claims a window closes it, and the other does not.
         cls.world.serve()
         cls.world.serve(wait=False, env={"ORCH_LISTEN": f"127.0.0.1:{kit.free_port()}"})
         cls.world.worker()
-        for pipeline in ("quick", "quiet", "clocked"):
+        for pipeline in ("quick", "quiet", "clocked", "canary"):
             cls.world.promote(pipeline)
 
     def post(self, pipeline, rows):
@@ -112,6 +113,30 @@ class WindowsTest(unittest.TestCase):
         self.assertEqual((window["rows"], window["verdict"]), (40, "alarm"))
         signal = self.signals("clocked", "latency")[0]
         self.assertEqual((signal["disposition"], signal["status"]), ("recorded", "firing"))
+
+    def test_a_canary_that_differs_is_told(self):
+        """Rows of version 2, in turns with the champion's: people hear that they differ, once, and nothing is retrained."""
+        def window(shift, other=2):
+            return [{"x": (i * 7919) % 1000 + (shift if i % 2 else 0), "version": other if i % 2 else 1} for i in range(400)]
+        self.post("canary", window(0) + window(600) + window(600) + window(600))
+        windows = self.wait_windows("canary", "inputs", 4)
+        self.assertEqual([x["verdict"] for x in windows], ["ok"] * 4, "the champion's own rows are as in training")
+        self.assertIn("version 2 differs from the champion in x", windows[-1]["summary"])
+        signal = self.signals("canary", "canary")[0]
+        self.assertEqual((signal["fingerprint"], signal["status"], signal["disposition"], signal["proposal"], signal["count"]),
+                         ("inputs/canary/2", "firing", "recorded", None, 2))
+        self.assertRegex(signal["title"], r"^version 2 differs from the champion \(version 1\): x \(PSI [0-9.]+\), since row 400$")
+        self.assertEqual(len(self.signals("canary", "canary")), 1)
+        # It is taken away: two windows without a row of it end it.
+        self.post("canary", window(0, other=1) + window(0, other=1))
+        self.wait_windows("canary", "inputs", 6)
+        self.assertEqual([s["status"] for s in self.signals("canary", "canary")], ["resolved"])
+        told = self.world.sql("select type || ' ' || (data ->> 'title') from orch.event where data ->> 'kind' = 'canary' order by id")
+        self.assertEqual([x.split()[0] for x in told], ["signal.alarm", "signal.alarm_resolved"])
+        shown = self.world.orch("signals", "canary", "--kind", "canary").stdout
+        self.assertIn("version 2 differs", shown)
+        self.assertEqual(self.world.sql("select count(*) from orch.proposal q join orch.pipeline p on p.id = q.pipeline_id "
+                                        "where p.name = 'canary'"), ["1"])
 
     def test_silence(self):
         self.post("quiet", [{"x": 1}])

@@ -222,7 +222,19 @@ static void versions_apart(void **state) {
   assert_non_null(strstr(word(run.result, "summary"), "version 4 differs from the champion in sales"));
   assert_string_equal(word(json_array_get(json_object_get(json_array_get(versions, 1), "columns"), 0), "verdict"),
                       "insufficient");
-  /* More versions than are judged apart are counted. */
+  /* The second window of two: people are told of the canary, and of nothing else; too few rows are no canary. */
+  signals_are(&run, "canary firing");
+  const json_t *signal = signal_at(&run, 0), *detail = detail_at(&run, 0);
+  print_message("%s\n", word(signal, "title"));
+  assert_non_null(strstr(word(signal, "title"), "version 4 differs from the champion (version 3): sales (PSI "));
+  assert_non_null(strstr(word(signal, "title"), ", since row 0 (2003-01-15)"));
+  assert_string_equal(word(signal, "fingerprint"), "inputs/canary/4");
+  assert_string_equal(word(signal, "then"), "tell");
+  assert_int_equal(json_integer_value(json_object_get(detail, "version")), 4);
+  assert_int_equal(json_integer_value(json_object_get(detail, "rows")), 250);
+  assert_int_equal(json_array_size(json_object_get(detail, "columns")), 1);
+  assert_true(real_of(detail, "value") > 0.2);
+  /* More versions than are judged apart are counted, and one of them may be anybody. */
   strbuf_reset(&body);
   for (int v = 4; v < 12; v++) {
     char version[8];
@@ -233,7 +245,63 @@ static void versions_apart(void **state) {
   verdict_is(&run, "insufficient");
   assert_int_equal(json_array_size(json_object_get(run.result, "versions")), 4);
   assert_int_equal(json_integer_value(json_object_get(run.result, "rows_of_more_versions")), 40);
+  signals_are(&run, "");
   strbuf_fini(&body);
+  run_fini(&run);
+}
+
+/* A window of the champion, 3, and of a canary, 4, of which `rows` are shifted or lose a column. */
+static void beside(struct run *run, int rows, struct like like) {
+  struct strbuf body;
+  strbuf_init(&body, 1 << 20);
+  like.day = "2003-01-15";
+  put_rows(&body, 250, (struct like){.day = "2003-01-15", .version = "3"});
+  like.version = "4";
+  if (rows) put_rows(&body, rows, like);
+  window_take(run, strbuf_text(&body));
+  strbuf_fini(&body);
+}
+
+static void canary_episodes(void **state) {
+  struct run run;
+  run_init(&run);
+  run.champion = 3;
+  beside(&run, 250, (struct like){0});
+  signals_are(&run, "data_fault resolved, drift resolved"); /* the first window against this champion */
+  for (int i = 0; i < 3; i++) {                             /* one bad window of three is chance */
+    beside(&run, 250, (struct like){.shift = i == 1 ? 500 : 0});
+    signals_are(&run, "");
+  }
+  beside(&run, 250, (struct like){0});
+  beside(&run, 250, (struct like){.shift = 500});
+  beside(&run, 250, (struct like){.shift = 500});
+  signals_are(&run, "canary firing");
+  char episode[100];
+  snprintf(episode, sizeof episode, "%s", word(signal_at(&run, 0), "episode"));
+  beside(&run, 250, (struct like){0});
+  signals_are(&run, "canary firing"); /* two of the last three still */
+  assert_non_null(strstr(word(signal_at(&run, 0), "title"), "though not in the newest window"));
+  assert_string_equal(word(signal_at(&run, 0), "episode"), episode);
+  beside(&run, 20, (struct like){0}); /* too few to say anything */
+  signals_are(&run, "");
+  beside(&run, 250, (struct like){0});
+  signals_are(&run, "canary resolved");
+  assert_string_equal(word(signal_at(&run, 0), "title"), "inputs: version 4 is like the champion again");
+  /* A column that goes missing is a difference too; the champion's are sound, so the data are not broken. */
+  beside(&run, 250, (struct like){.missing = 2});
+  beside(&run, 250, (struct like){.missing = 2});
+  verdict_is(&run, "ok");
+  signals_are(&run, "canary firing");
+  print_message("%s\n", word(signal_at(&run, 0), "title"));
+  assert_non_null(strstr(word(signal_at(&run, 0), "title"), "inventory (missing 0.0 % -> 20.0 %)"));
+  /* It ends: after as many windows without a row of it as the rule looks at. */
+  beside(&run, 0, (struct like){0});
+  beside(&run, 0, (struct like){0});
+  signals_are(&run, "");
+  beside(&run, 0, (struct like){0});
+  signals_are(&run, "canary resolved");
+  assert_string_equal(word(signal_at(&run, 0), "title"), "inputs: version 4 answers no more");
+  assert_null(strstr(run.state, "version"));
   run_fini(&run);
 }
 
@@ -331,9 +399,15 @@ static void odd_tasks(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(episodes),      cmocka_unit_test(categories_and_importance), cmocka_unit_test(faults),
-      cmocka_unit_test(long_episodes), cmocka_unit_test(new_champion_forgets),      cmocka_unit_test(versions_apart),
-      cmocka_unit_test(predictions),   cmocka_unit_test(windows_by_time),           cmocka_unit_test(odd_tasks)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(episodes),
+                                     cmocka_unit_test(categories_and_importance),
+                                     cmocka_unit_test(faults),
+                                     cmocka_unit_test(long_episodes),
+                                     cmocka_unit_test(new_champion_forgets),
+                                     cmocka_unit_test(versions_apart),
+                                     cmocka_unit_test(canary_episodes),
+                                     cmocka_unit_test(predictions),
+                                     cmocka_unit_test(windows_by_time),
+                                     cmocka_unit_test(odd_tasks)};
   return cmocka_run_group_tests_name("window_drift", tests, NULL, NULL);
 }

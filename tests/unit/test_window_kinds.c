@@ -65,6 +65,80 @@ static void accuracy_falls(void **state) {
   verdict_is(&run, "insufficient");
   const json_t *four = json_array_get(json_object_get(run.result, "versions"), 0);
   assert_true(fabs(real_of(four, "value") - 0.5) < 1e-9);
+  signals_are(&run, ""); /* nothing to compare it with */
+  run_fini(&run);
+}
+
+/* Rows of the champion, 3, and of version 4, in turns: one in so many is bad. */
+static void both(struct run *run, const char *good, const char *bad, int champion_bad_in, int canary_bad_in) {
+  strbuf_reset(&body);
+  for (int i = 0; i < 400; i++) {
+    int bad_in = i % 2 ? canary_bad_in : champion_bad_in;
+    strbuf_printf(&body, "{\"version\":%d,%s}\n", i % 2 ? 4 : 3, i / 2 % bad_in ? good : bad);
+  }
+  window_take(run, strbuf_text(&body));
+  result_is_whole(run);
+}
+
+/* A version that is beyond the line while the champion is not is told, and only it. */
+static void canaries(void **state) {
+  static const struct {
+    const char *spec, *stream, *good, *bad, *title, *kind;
+  } cases[] = {
+      {"{\"name\":\"m\",\"kind\":\"performance\",\"metric\":\"accuracy\",\"min\":0.85,\"min_rows\":100," FOR "}",
+       "labels", "\"prediction\":1,\"label\":1", "\"prediction\":1,\"label\":0",
+       "(version 3): accuracy is 0.5, at least 0.85, and the champion's 0.95, since row 400", "performance"},
+      {"{\"name\":\"m\",\"kind\":\"latency\",\"quantile\":0.9,\"max_ms\":50,\"min_rows\":100," FOR "}", "rows",
+       "\"latency_ms\":10", "\"latency_ms\":100", "(version 3): latency p90 is 100 ms, at most 50 ms, and", "latency"},
+      {"{\"name\":\"m\",\"kind\":\"estimated_performance\",\"min\":0.8,\"min_rows\":100," FOR "}", "rows",
+       "\"prediction\":1,\"score\":0.9", "\"prediction\":1,\"score\":0.55",
+       "(version 3): estimated accuracy is 0.725, at least 0.8, and the champion's 0.8825", "estimate"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    struct run run = {.stream = cases[i].stream, .champion = 3, .spec = cases[i].spec};
+    both(&run, cases[i].good, cases[i].bad, 20, 20);
+    both(&run, cases[i].good, cases[i].bad, 20, 2);
+    signals_are(&run, "");
+    both(&run, cases[i].good, cases[i].bad, 20, 2);
+    verdict_is(&run, "ok");
+    signals_are(&run, "canary firing");
+    print_message("%s\n", word(signal_at(&run, 0), "title"));
+    assert_non_null(strstr(word(signal_at(&run, 0), "title"), cases[i].title));
+    assert_true(json_is_number(json_object_get(detail_at(&run, 0), "champion_value")));
+    /* Both are bad: that is no difference, and the monitor's own business. */
+    both(&run, cases[i].good, cases[i].bad, 2, 2);
+    both(&run, cases[i].good, cases[i].bad, 2, 2);
+    verdict_is(&run, "alarm");
+    char want[60];
+    snprintf(want, sizeof want, "canary resolved, %s firing", cases[i].kind);
+    signals_are(&run, want);
+    run_fini(&run);
+  }
+}
+
+/* Something is broken in the canary's rows alone; what is broken in both is the monitor's own business. */
+static void broken_canary(void **state) {
+  struct run run = {.champion = 3,
+                    .spec =
+                        "{\"name\":\"q\",\"kind\":\"quality\",\"min_rows\":100,\"null_jump\":0.1,\"constant\":false,"
+                        "\"for\":{\"hits\":1,\"of\":1}}"};
+  struct strbuf csv;
+  strbuf_init(&csv, 1 << 16);
+  strbuf_puts(&csv, "x\n");
+  for (int i = 0; i < 500; i++) strbuf_printf(&csv, "%d\n", i * 7919 % 1000);
+  run.profile = profile_of(strbuf_text(&csv));
+  strbuf_fini(&csv);
+  both(&run, "\"x\":500", "\"x\":400", 2, 2);
+  signals_are(&run, "data_fault resolved");
+  both(&run, "\"x\":500", "\"x\":null", 100, 2);
+  verdict_is(&run, "ok");
+  signals_are(&run, "canary firing");
+  print_message("%s\n", word(signal_at(&run, 0), "title"));
+  assert_non_null(strstr(word(signal_at(&run, 0), "title"), "x: missing values rose from 0.0 % to 50.0 %"));
+  assert_int_equal(json_array_size(json_object_get(detail_at(&run, 0), "faults")), 1);
+  both(&run, "\"x\":500", "\"x\":null", 2, 2);
+  verdict_is(&run, "fault");
+  signals_are(&run, "canary resolved, data_fault firing");
   run_fini(&run);
 }
 
@@ -274,7 +348,8 @@ static void bad_specs(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(accuracy_falls), cmocka_unit_test(every_metric),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(accuracy_falls), cmocka_unit_test(canaries),
+                                     cmocka_unit_test(broken_canary),  cmocka_unit_test(every_metric),
                                      cmocka_unit_test(detectors),      cmocka_unit_test(estimates),
                                      cmocka_unit_test(latencies),      cmocka_unit_test(broken_data),
                                      cmocka_unit_test(too_few_rows),   cmocka_unit_test(bad_specs)};
