@@ -2,35 +2,140 @@
 
 #include <float.h>
 #include <string.h>
-#ifdef __x86_64__
-#include <smmintrin.h>
-#define WIDE
-#endif
 
 #include "base/mem.h"
+#include "stats/decimal.h"
 
 #define REPEAT(byte) (0x0101010101010101u * (uint64_t)(byte))
 #define HIGH_BITS REPEAT(0x80)
-#define DIGITS_MAX 19 /* 10^19 - 1 fits 64 bits */
+#define BATCH 1024 /* bytes whose separators are found before their fields are read */
+#define ROOM 2048  /* fields kept row by row, beside one row: few enough for the processor's first cache */
+
+/* Codes of fields that are no value; to decimal.h they are ready. */
+#define CODE_NULL (DECIMAL_READY | 1)
+#define CODE_BAD (DECIMAL_READY | 2)
+#define CODE_NOTHING (DECIMAL_READY | 3) /* skipped, or given to text() */
 
 void fastcsv_init(struct fastcsv *csv, const enum fastcsv_want *want, size_t n_columns, fastcsv_block_fn *block,
                   fastcsv_text_fn *text, void *arg) {
   *csv = (struct fastcsv){.n_columns = n_columns, .block = block, .text = text, .arg = arg};
-  ORCH_ASSERT(n_columns >= 1);
+  ORCH_ASSERT(n_columns >= 1 && n_columns <= CSV_FIELDS_MAX);
   csv->columns = mem_calloc(n_columns, sizeof csv->columns[0]);
-  for (size_t i = 0; i < n_columns; i++) csv->columns[i].want = want[i];
+  csv->bits = mem_calloc(ROOM + n_columns + 4, sizeof csv->bits[0]);
+  csv->codes = mem_calloc(ROOM + n_columns + 4, sizeof csv->codes[0]);
+  csv->want = mem_calloc(n_columns, sizeof csv->want[0]);
+  csv->others = mem_calloc(n_columns, sizeof csv->others[0]);
+  csv->holes = mem_calloc(n_columns, sizeof csv->holes[0]);
+  for (size_t i = 0; i < n_columns; i++) {
+    csv->columns[i].want = want[i];
+    csv->want[i] = (uint8_t)want[i];
+    for (size_t j = 0; j < 4; j++) csv->others[i] |= (uint8_t)((want[(i + j) % n_columns] != FASTCSV_NUMBERS) << j);
+  }
 }
 
 void fastcsv_fini(struct fastcsv *csv) {
   mem_free(csv->columns);
+  mem_free(csv->bits);
+  mem_free(csv->codes);
+  mem_free(csv->want);
+  mem_free(csv->others);
+  mem_free(csv->holes);
 }
 
-void fastcsv_flush(struct fastcsv *csv) {
+/* ---- from rows to columns ---- */
+
+static void block_out(struct fastcsv *csv) {
   if (csv->rows == 0) return;
   csv->block(csv->arg, csv);
   for (size_t i = 0; i < csv->n_columns; i++) csv->columns[i].n_values = csv->columns[i].null = csv->columns[i].bad = 0;
   csv->rows = 0;
 }
+
+/* One column of `rows` rows that are kept. */
+static void move_column(struct fastcsv *csv, size_t index, size_t first, size_t rows) {
+  struct fastcsv_column *column = &csv->columns[index];
+  const uint64_t *bits = csv->bits + first + index;
+  const uint8_t *codes = csv->codes + first + index;
+  size_t stride = csv->n_columns;
+  double *values = column->values + column->n_values;
+  if (!csv->holes[index]) {
+    for (size_t r = 0; r < rows; r++) memcpy(&values[r], bits + r * stride, sizeof *bits);
+    column->n_values += (uint32_t)rows;
+    return;
+  }
+  for (size_t r = 0; r < rows; r++, bits += stride, codes += stride) {
+    memcpy(values, bits, sizeof *bits);
+    column->null += *codes == CODE_NULL;
+    column->bad += *codes == CODE_BAD;
+    values += *codes <= DECIMAL_READY || *codes >= DECIMAL_NEGATIVE;
+  }
+  column->n_values = (uint32_t)(values - column->values);
+}
+
+/* Moves the whole rows that are kept to their columns. */
+static void drain(struct fastcsv *csv) {
+  size_t n = csv->n_columns, rows = csv->n_fields / n, first = 0;
+  if (csv->integers) decimal_convert(csv->bits, csv->codes, rows * n, csv->widest);
+  while (rows > 0) {
+    size_t some = FASTCSV_ROWS - csv->rows;
+    if (some > rows) some = rows;
+    for (size_t i = 0; i < n; i++)
+      if (csv->want[i] != FASTCSV_SKIP) move_column(csv, i, first, some);
+    csv->rows += (uint32_t)some;
+    if (csv->rows == FASTCSV_ROWS) block_out(csv);
+    rows -= some;
+    first += some * n;
+  }
+  csv->n_fields -= first;
+  memmove(csv->bits, csv->bits + first, csv->n_fields * sizeof csv->bits[0]);
+  memmove(csv->codes, csv->codes + first, csv->n_fields);
+  if (csv->n_fields > 0) return;
+  csv->integers = false;
+  csv->widest = 0;
+  memset(csv->holes, 0, n * sizeof csv->holes[0]);
+}
+
+void fastcsv_flush(struct fastcsv *csv) {
+  drain(csv);
+  block_out(csv);
+}
+
+/* A field of which nothing goes to the column's values. */
+static void put_hole(struct fastcsv *csv, size_t at, size_t index, uint8_t code) {
+  csv->bits[at] = 0;
+  csv->codes[at] = code;
+  csv->holes[index] = true;
+}
+
+static inline void put_number(struct fastcsv *csv, size_t at, double number) {
+  memcpy(&csv->bits[at], &number, sizeof number);
+  csv->codes[at] = DECIMAL_READY;
+}
+
+static void put_cell(struct fastcsv *csv, size_t at, size_t index, const char *text, size_t len) {
+  if (csv->want[index] == FASTCSV_SKIP) {
+    put_hole(csv, at, index, CODE_NOTHING);
+    return;
+  }
+  struct cell cell = cell_from_text(text, len);
+  if (cell.kind == CELL_NULL) {
+    put_hole(csv, at, index, CODE_NULL);
+  } else if (csv->want[index] == FASTCSV_TEXTS) {
+    csv->text(csv->arg, index, cell);
+    put_hole(csv, at, index, CODE_NOTHING);
+  } else if (cell.kind == CELL_NUMBER) {
+    put_number(csv, at, cell.number);
+  } else {
+    put_hole(csv, at, index, CODE_BAD);
+  }
+}
+
+void fastcsv_take(struct fastcsv *csv, const struct csv_field *fields) {
+  for (size_t i = 0; i < csv->n_columns; i++) put_cell(csv, csv->n_fields++, i, fields[i].text, fields[i].len);
+  if (csv->n_fields >= ROOM) drain(csv);
+}
+
+/* ---- numbers ---- */
 
 /* Eight characters, the first in the lowest byte. */
 static inline uint64_t load8(const char *text) {
@@ -69,11 +174,11 @@ static inline unsigned take_digits(const char **at, uint64_t *mantissa) {
   return n;
 }
 
-/* The same as often as there are eight; more than DIGITS_MAX stop it (the mantissa has then overflowed). */
+/* The same as often as there are eight; more than DECIMAL_DIGITS_MAX stop it (the mantissa has then overflowed). */
 static inline unsigned take_all_digits(const char **at, uint64_t *mantissa) {
   unsigned n = take_digits(at, mantissa);
   if (__builtin_expect(n == 8, 0))
-    for (unsigned more = 8; more == 8 && n <= DIGITS_MAX; n += more) more = take_digits(at, mantissa);
+    for (unsigned more = 8; more == 8 && n <= DECIMAL_DIGITS_MAX; n += more) more = take_digits(at, mantissa);
   return n;
 }
 
@@ -115,7 +220,7 @@ static inline const char *number(const char *text, double *ret) {
     exponent = -(int)fraction;
     n += fraction;
   }
-  if (n > DIGITS_MAX) return NULL;
+  if (n > DECIMAL_DIGITS_MAX) return NULL;
   if (__builtin_expect((*at | 0x20) == 'e', 0)) {
     const char *e = at + 1;
     bool minus = *e == '-';
@@ -166,186 +271,196 @@ static inline bool field_number(const char *start, const char *end, double *ret)
   return true;
 }
 
-#ifdef WIDE
-/* The same for up to sixteen characters, which one register holds: every processor since 2008 can do this, and the
- * others are asked in fastcsv_feed(). */
-__attribute__((target("sse4.1"))) static inline bool field_number_wide(const char *start, const char *end,
-                                                                       double *ret) {
-  static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-  /* Read at offset n it moves n bytes to the high end and puts zeros before them. */
-  static const int8_t slide[32] = {-128, -128, -128, -128, -128, -128, -128, -128, -128, -128, -128,
-                                   -128, -128, -128, -128, -128, 0,    1,    2,    3,    4,    5,
-                                   6,    7,    8,    9,    10,   11,   12,   13,   14,   15};
-  uint64_t negative = *start == '-', fraction = 0;
-  size_t len = (size_t)(end - start) - negative;
-  if (__builtin_expect(len - 1 >= 16, 0)) return long_number(start, end, ret);
-  __m128i text = _mm_loadu_si128((const __m128i *)(const void *)(start + negative));
-  __m128i control = _mm_loadu_si128((const __m128i *)(const void *)(slide + len));
-  unsigned stops = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(text, _mm_set1_epi8('.'))) & ((1u << len) - 1);
-  if (stops) { /* what is before the full stop moves one byte further and covers it */
-    unsigned at = (unsigned)__builtin_ctz(stops);
-    fraction = len - 1 - at;
-    control = _mm_adds_epi8(control, _mm_cmpgt_epi8(_mm_set1_epi8((char)(at + 1)), control));
-    if (len == 1) return false;
-  }
-  __m128i digits = _mm_shuffle_epi8(_mm_sub_epi8(text, _mm_set1_epi8('0')), control);
-  __m128i others = _mm_subs_epu8(digits, _mm_set1_epi8(9));
-  if (!_mm_test_all_zeros(others, others)) return long_number(start, end, ret);
-  /* Pairs, fours, eights. */
-  __m128i pairs = _mm_maddubs_epi16(digits, _mm_set1_epi16(0x010A));
-  __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(0x00010064));
-  __m128i eights = _mm_madd_epi16(_mm_packus_epi32(fours, fours), _mm_set1_epi32(0x00012710));
-  uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights), mantissa = (both & 0xFFFFFFFF) * 100000000 + (both >> 32);
-  if (mantissa > 1ull << 53) return long_number(start, end, ret);
-  double value = (double)(int64_t)mantissa / powers[fraction];
-  uint64_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  bits |= negative << 63;
-  memcpy(ret, &bits, sizeof bits);
+struct constants; /* what the loops for one processor keep at hand */
+
+/* A field as bits and code; false: somebody else must look. */
+static inline bool field_read(const char *start, const char *end, uint64_t *ret_bits, uint8_t *ret_code,
+                              uint64_t *widest, const struct constants *k) {
+  double value;
+  if (!field_number(start, end, &value)) return false;
+  memcpy(ret_bits, &value, sizeof value);
+  *ret_code = DECIMAL_READY;
   return true;
 }
-#endif
 
-static void take_cell(struct fastcsv *csv, size_t index, const char *text, size_t len) {
-  struct fastcsv_column *column = &csv->columns[index];
-  if (column->want == FASTCSV_SKIP) return;
-  struct cell cell = cell_from_text(text, len);
-  if (cell.kind == CELL_NULL) {
-    column->null++;
-  } else if (column->want == FASTCSV_TEXTS) {
-    csv->text(csv->arg, index, cell);
-  } else if (cell.kind == CELL_NUMBER) {
-    column->values[column->n_values++] = cell.number;
-  } else {
-    column->bad++;
-  }
-}
-
-static void row_end(struct fastcsv *csv) {
-  if (++csv->rows == FASTCSV_ROWS) fastcsv_flush(csv);
-}
-
-void fastcsv_take(struct fastcsv *csv, const struct csv_field *fields) {
-  for (size_t i = 0; i < csv->n_columns; i++) take_cell(csv, i, fields[i].text, fields[i].len);
-  row_end(csv);
-}
+/* ---- fields ---- */
 
 /* Separators of 64 bytes, as bits. */
 struct marks {
-  uint64_t separators; /* commas and newlines */
-  uint64_t odd;        /* not zero: a quote or NUL is among them */
+  uint64_t separators, newlines; /* commas and newlines; newlines alone */
+  bool odd;                      /* a quote or NUL is among them */
 };
 
-#ifdef WIDE
-static inline struct marks find_marks(const char *at) {
-  const __m128i comma = _mm_set1_epi8(','), newline = _mm_set1_epi8('\n'), quote = _mm_set1_epi8('"');
-  struct marks marks = {0};
-  __m128i odd = _mm_setzero_si128();
-  for (unsigned i = 0; i < 4; i++) {
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(at + 16 * (size_t)i));
-    __m128i separators = _mm_or_si128(_mm_cmpeq_epi8(bytes, comma), _mm_cmpeq_epi8(bytes, newline));
-    odd = _mm_or_si128(odd, _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, _mm_setzero_si128())));
-    marks.separators |= (uint64_t)(unsigned)_mm_movemask_epi8(separators) << 16 * i;
-  }
-  marks.odd = (uint64_t)(unsigned)_mm_movemask_epi8(odd);
-  return marks;
-}
-#else
-static inline struct marks find_marks(const char *at) {
+#define AT_ONCE 16 /* room for separators noted without counting them first */
+#define AT_ONCE_EACH 8
+
+/* The separators of one batch. at[0] is the one before it, relative to the batch as all of them. */
+struct separators {
+  size_t n, newlines;
+  int32_t at[1 + BATCH + AT_ONCE];
+};
+
+static inline struct marks find_marks(const char *at, const struct constants *k) {
   struct marks marks = {0};
   for (unsigned i = 0; i < 64; i++) {
     marks.separators |= (uint64_t)(at[i] == ',' || at[i] == '\n') << i;
-    marks.odd |= (uint64_t)(at[i] == '"' || at[i] == 0);
+    marks.newlines |= (uint64_t)(at[i] == '\n') << i;
+    marks.odd |= at[i] == '"' || at[i] == 0;
   }
   return marks;
 }
-#endif
 
-/* Everything about a field that is not the usual number. False when odd. */
-static __attribute__((noinline)) void take_other(struct fastcsv *csv, size_t index, const char *start,
+/* Everything about a field that is not the usual number. */
+static __attribute__((noinline)) void take_other(struct fastcsv *csv, size_t at, size_t index, const char *start,
                                                  const char *end) {
-  if (csv->columns[index].want == FASTCSV_SKIP) return;
+  double value;
   if (index + 1 == csv->n_columns && end > start && end[-1] == '\r') end--;
-  if (csv->columns[index].want == FASTCSV_NUMBERS && end == start)
-    csv->columns[index].null++;
+  if (csv->want[index] == FASTCSV_NUMBERS && end == start)
+    put_hole(csv, at, index, CODE_NULL);
+  else if (csv->want[index] == FASTCSV_NUMBERS && number(start, &value) == end)
+    put_number(csv, at, value);
   else
-    take_cell(csv, index, start, (size_t)(end - start));
+    put_cell(csv, at, index, start, (size_t)(end - start));
 }
 
-#define BATCH 2048 /* bytes whose separators are found before their fields are read */
+#ifdef __x86_64__
+#include "stats/fastcsv_x86.h"
+#endif
 
-/* Where the separators of text[0..len) are, from `base` on. False when odd. */
-static inline bool find_separators(const char *text, size_t len, uint32_t *ret_at, size_t *ret_n) {
-  uint32_t *out = ret_at;
+typedef struct marks find_marks_fn(const char *at, const struct constants *k);
+typedef bool field_read_fn(const char *start, const char *end, uint64_t *ret_bits, uint8_t *ret_code, uint64_t *widest,
+                           const struct constants *k);
+
+/* Notes where the bits are, from `base` on. Several are written whether they are there or not: how many there are is
+ * not predictable, so a loop that ends with the last would cost more. Returns behind the last true one. */
+static inline int32_t *note_bits(int32_t *out, int32_t base, uint64_t bits) {
+  unsigned n = (unsigned)__builtin_popcountll(bits), done = AT_ONCE_EACH;
+  for (unsigned i = 0; i < AT_ONCE_EACH; i++, bits &= bits - 1) out[i] = base + __builtin_ctzll(bits | 1ull << 63);
+  if (__builtin_expect(n > AT_ONCE_EACH, 0))
+    for (; done < n; done++, bits &= bits - 1) out[done] = base + __builtin_ctzll(bits);
+  return out + n;
+}
+
+/* Finds the separators of text[0..len). False when odd. */
+static inline __attribute__((always_inline)) bool find_separators(const char *text, size_t len, find_marks_fn *find,
+                                                                  const struct constants *k, struct separators *ret) {
+  int32_t *out = ret->at + 1;
+  ret->newlines = 0;
   for (size_t at = 0; at < len; at += 64) {
-    struct marks marks = find_marks(text + at);
+    struct marks marks = find(text + at, k);
     if (__builtin_expect(len - at < 64, 0)) { /* what lies behind the text means nothing */
       char rest[64];
       memset(rest, ' ', sizeof rest);
       memcpy(rest, text + at, len - at);
-      marks = find_marks(rest);
+      marks = find(rest, k);
     }
-    if (__builtin_expect(marks.odd != 0, 0)) return false;
-    for (uint64_t left = marks.separators; left; left &= left - 1)
-      *out++ = (uint32_t)at + (uint32_t)__builtin_ctzll(left);
+    if (__builtin_expect(marks.odd, 0)) return false;
+    out = note_bits(out, (int32_t)at, marks.separators);
+    ret->newlines += (size_t)__builtin_popcountll(marks.newlines);
   }
-  *ret_n = (size_t)(out - ret_at);
+  ret->n = (size_t)(out - ret->at) - 1;
   return true;
 }
 
-typedef bool field_number_fn(const char *start, const char *end, double *ret);
+static inline bool is_blank(const char *start, const char *end) {
+  return end == start || (end == start + 1 && *start == '\r');
+}
 
-/* fastcsv_feed(), with the one or the other way to read a number compiled into it. */
-static inline __attribute__((always_inline)) bool feed(struct fastcsv *csv, const char *text, size_t len,
-                                                       field_number_fn *field_to_number) {
-  uint32_t separators[BATCH];
-  const char *start = text;
-  size_t index = 0, last = csv->n_columns - 1, n;
-  struct fastcsv_column *column = csv->columns;
-  ORCH_ASSERT(len == 0 || text[len - 1] == '\n');
-  for (size_t at = 0; at < len; at += BATCH) {
-    if (!find_separators(text + at, len - at < BATCH ? len - at : BATCH, separators, &n)) return false;
-    for (size_t i = 0; i < n; i++) {
-      const char *end = text + at + separators[i], *field = start;
-      start = end + 1;
-      if (index < last) {
-        if (__builtin_expect(*end != ',', 0)) {
-          if (index == 0 && (end == field || (end == field + 1 && *field == '\r'))) continue; /* a blank line */
-          return false;
-        }
-        if (__builtin_expect(
-                column->want == FASTCSV_NUMBERS && field_to_number(field, end, &column->values[column->n_values]), 1))
-          column->n_values++;
-        else
-          take_other(csv, index, field, end);
-        column++;
-        index++;
-        continue;
-      }
-      if (*end != '\n') return false;
-      if (index == 0 && (end == field || (end == field + 1 && *field == '\r'))) continue;
-      if (column->want == FASTCSV_NUMBERS &&
-          field_to_number(field, end - (end > field && end[-1] == '\r'), &column->values[column->n_values]))
-        column->n_values++;
-      else
-        take_other(csv, index, field, end);
-      row_end(csv);
-      column = csv->columns;
-      index = 0;
+/* The fields that end in a batch, one after the other. False when a record has the wrong width. */
+static inline __attribute__((always_inline)) bool take_each(struct fastcsv *csv, const char *batch,
+                                                            const struct separators *separators, field_read_fn *read,
+                                                            const struct constants *k) {
+  /* Copies: bytes that are written could be any of these, as far as a compiler knows. */
+  const int32_t *at = separators->at, *end_at = at + separators->n;
+  uint64_t *bits = csv->bits, widest = csv->widest;
+  uint8_t *codes = csv->codes;
+  const uint8_t *want = csv->want;
+  size_t n = csv->n_fields, index = csv->column, last = csv->n_columns - 1;
+  for (; at < end_at; at++) {
+    const char *start = batch + at[0] + 1, *end = batch + at[1], *stop = end;
+    if (__builtin_expect(index == last || *end != ',', 0)) {
+      if (index == 0 && *end == '\n' && is_blank(start, end)) continue;
+      if (index != last || *end != '\n') return false;
+      stop -= end > start && end[-1] == '\r';
     }
+    if (__builtin_expect(want[index] != FASTCSV_NUMBERS || !read(start, stop, bits + n, codes + n, &widest, k), 0))
+      take_other(csv, n, index, start, end);
+    n++;
+    index = index == last ? 0 : index + 1;
   }
+  csv->n_fields = n;
+  csv->column = index;
+  csv->widest = widest;
+  csv->integers = true;
   return true;
 }
 
-#ifdef WIDE
-__attribute__((target("sse4.1"))) static bool feed_wide(struct fastcsv *csv, const char *text, size_t len) {
-  return feed(csv, text, len, field_number_wide);
+/* What one kind of processor does: see fastcsv_level(). */
+struct level {
+  bool (*find)(const char *text, size_t len, struct separators *ret);
+  bool (*groups)(struct fastcsv *csv, const char *batch, struct separators *separators); /* may be NULL */
+  bool (*each)(struct fastcsv *csv, const char *batch, const struct separators *separators);
+};
+
+static bool find_anywhere(const char *text, size_t len, struct separators *ret) {
+  return find_separators(text, len, find_marks, NULL, ret);
 }
+
+static bool each_anywhere(struct fastcsv *csv, const char *batch, const struct separators *separators) {
+  return take_each(csv, batch, separators, field_read, NULL);
+}
+
+#ifdef __x86_64__
+AVX2 static bool find_avx2(const char *text, size_t len, struct separators *ret) {
+  return find_separators(text, len, find_marks_avx2, hidden(), ret);
+}
+
+AVX2 static bool each_avx2(struct fastcsv *csv, const char *batch, const struct separators *separators) {
+  return take_each(csv, batch, separators, field_read_avx2, hidden());
+}
+
 #endif
+
+static const struct level levels[] = {
+    {find_anywhere, NULL, each_anywhere},
+#ifdef __x86_64__
+    {find_avx2, NULL, each_avx2},
+    {find_avx512, groups_avx512, each_avx2},
+#endif
+};
+
+int fastcsv_level(void) {
+#ifdef __x86_64__
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+              __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("popcnt");
+  bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
+                __builtin_cpu_supports("avx512vbmi2");
+  return avx2 + avx512;
+#else
+  return 0;
+#endif
+}
+
+bool fastcsv_feed_level(struct fastcsv *csv, const char *text, size_t len, int number) {
+  ORCH_ASSERT(number >= 0 && number < (int)ARRAY_LEN(levels) && (len == 0 || text[len - 1] == '\n'));
+  const struct level *level = &levels[number];
+  struct separators separators;
+  const char *before = text - 1; /* the separator before the batch */
+  for (const char *batch = text; batch < text + len; batch += BATCH) {
+    size_t left = (size_t)(text + len - batch);
+    if (csv->n_fields > ROOM - BATCH) drain(csv);
+    if (!level->find(batch, left < BATCH ? left : BATCH, &separators)) return false;
+    if (separators.n == 0) continue;
+    separators.at[0] = (int32_t)(before - batch);
+    if (!(level->groups && level->groups(csv, batch, &separators)) && !level->each(csv, batch, &separators))
+      return false;
+    before = batch + separators.at[separators.n];
+  }
+  return true;
+}
 
 bool fastcsv_feed(struct fastcsv *csv, const char *text, size_t len) {
-#ifdef WIDE
-  if (__builtin_cpu_supports("sse4.1")) return feed_wide(csv, text, len);
-#endif
-  return feed(csv, text, len, field_number);
+  return fastcsv_feed_level(csv, text, len, fastcsv_level());
 }

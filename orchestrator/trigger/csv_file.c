@@ -201,9 +201,9 @@ void csv_ranges_sample(struct csv_ranges *ranges, const struct csv_file *file, u
   *ranges = (struct csv_ranges){.n = n, .step = step, .width = width, .seed = seed};
 }
 
-/* One thread's buffer. */
+/* One thread's buffer, with FASTCSV_PADDING bytes before and behind it. */
 struct window {
-  char *bytes;
+  char *memory, *bytes;
   size_t size;
 };
 
@@ -216,7 +216,8 @@ static size_t window_fill(const struct csv_file *file, struct window *window, ui
   for (size_t want = least + TAIL_BYTES;; want *= 2) {
     if (want > window->size) {
       window->size = want;
-      window->bytes = mem_realloc(window->bytes, want + 1 + FASTCSV_PADDING);
+      window->memory = mem_realloc(window->memory, want + 1 + 2 * FASTCSV_PADDING);
+      window->bytes = window->memory + FASTCSV_PADDING;
     }
     ORCH_ASSERT(window->bytes != NULL);
     ssize_t got = read_at(file, from + have, window->bytes + have, want - have, err);
@@ -262,7 +263,7 @@ enum csv_outcome csv_file_read(const struct csv_file *file, struct csv_ranges *r
     outcome = read_range(file, &window, from, from + ranges->width, csv, err);
   }
   if (outcome != CSV_DONE) atomic_store(&ranges->stop, true);
-  mem_free(window.bytes);
+  mem_free(window.memory);
   return outcome;
 }
 
