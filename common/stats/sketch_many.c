@@ -1,6 +1,10 @@
-/* Counting many values at once. */
+/* Counting many values at once: a block of them on a few arrays that stay in the processor's first cache. */
 #include <float.h>
 #include <math.h>
+#include <string.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 #include "base/mem.h"
 #include "stats/sketch.h"
@@ -17,20 +21,13 @@
 struct block {
   uint64_t words[SKETCH_BINS_MAX];
   unsigned __int128 squares;
-  double min[4], max[4];
+  double min, max;
+  int64_t whole[BLOCK];  /* offsets in quanta */
+  uint64_t cells[BLOCK]; /* of the index */
 };
 
-static inline void block_count(struct block *b, const struct sketch_grid *grid, double value, uint32_t bin) {
-  int64_t whole = round_whole((value - grid->origin) * grid->scale);
+static inline void block_count(struct block *b, uint64_t bin, int64_t whole) {
   b->words[bin] += (1ull << COUNT_SHIFT) + (uint64_t)(whole + BIAS);
-  b->squares += square_of(whole);
-}
-
-static inline void block_range(struct block *b, const double *four) {
-  for (int j = 0; j < 4; j++) {
-    b->min[j] = four[j] < b->min[j] ? four[j] : b->min[j];
-    b->max[j] = four[j] > b->max[j] ? four[j] : b->max[j];
-  }
 }
 
 /* Four searches side by side: none waits for the others' loads. `n` is a multiple of four. */
@@ -45,20 +42,24 @@ static void block_add(struct block *b, const struct sketch_grid *grid, const dou
       k2 = 2 * k2 + (tree[k2] < v2);
       k3 = 2 * k3 + (tree[k3] < v3);
     }
-    block_count(b, grid, v0, (uint32_t)k0 - SKETCH_BINS_MAX);
-    block_count(b, grid, v1, (uint32_t)k1 - SKETCH_BINS_MAX);
-    block_count(b, grid, v2, (uint32_t)k2 - SKETCH_BINS_MAX);
-    block_count(b, grid, v3, (uint32_t)k3 - SKETCH_BINS_MAX);
-    block_range(b, values + i);
+    block_count(b, k0 - SKETCH_BINS_MAX, b->whole[i]);
+    block_count(b, k1 - SKETCH_BINS_MAX, b->whole[i + 1]);
+    block_count(b, k2 - SKETCH_BINS_MAX, b->whole[i + 2]);
+    block_count(b, k3 - SKETCH_BINS_MAX, b->whole[i + 3]);
   }
 }
 
+#define ROUND_TO_WHOLE 4503599627370496.0 /* 2^52: nothing behind the point is left */
+
 /* The cell of a value: never decreasing in the value, whatever is rounded on the way. So edges in lower cells lie below
  * the value and edges in higher cells above it, and only those in its own cell are left to be looked at. */
-static inline int32_t index_cell(const struct sketch_index *index, double value) {
+static inline uint64_t index_cell(const struct sketch_index *index, double value) {
   double at = (value - index->low) * index->scale;
   at = at > 0 ? at : 0;
-  return (int32_t)(at < SKETCH_INDEX_CELLS - 1 ? at : SKETCH_INDEX_CELLS - 1);
+  at = (at < SKETCH_INDEX_CELLS - 1 ? at : SKETCH_INDEX_CELLS - 1) + ROUND_TO_WHOLE;
+  uint64_t bits;
+  memcpy(&bits, &at, sizeof bits);
+  return bits & (2 * SKETCH_INDEX_CELLS - 1);
 }
 
 void sketch_index_init(struct sketch_index *index, const struct sketch_grid *grid) {
@@ -78,18 +79,135 @@ void sketch_index_init(struct sketch_index *index, const struct sketch_grid *gri
   while (((uint32_t)1 << index->steps) - 1 < most) index->steps++;
 }
 
-static void block_add_indexed(struct block *b, const struct sketch_grid *grid, const struct sketch_index *index,
-                              const double *values, size_t n) {
+/* `steps` halvings of what is left in the cells. */
+static inline __attribute__((always_inline)) void find_and_count(struct block *b, const struct sketch_index *index,
+                                                                 const double *values, size_t n, unsigned steps) {
   const double *edges = index->edges;
-  for (size_t i = 0; i < n; i += 4) {
-    uint32_t bins[4];
-    for (size_t j = 0; j < 4; j++) bins[j] = index->first[index_cell(index, values[i + j])];
-    for (uint32_t half = (1u << index->steps) / 2; half > 0; half /= 2)
-      for (size_t j = 0; j < 4; j++) bins[j] += half & -(uint32_t)(edges[bins[j] + half - 1] < values[i + j]);
-    for (size_t j = 0; j < 4; j++) block_count(b, grid, values[i + j], bins[j]);
-    block_range(b, values + i);
+  for (size_t i = 0; i < n; i++) {
+    uint64_t bin = index->first[b->cells[i]];
+    for (unsigned half = (1u << steps) / 2; half > 0; half /= 2) bin += edges[bin + half - 1] < values[i] ? half : 0;
+    block_count(b, bin, b->whole[i]);
   }
 }
+
+static void block_add_indexed(struct block *b, const struct sketch_index *index, const double *values, size_t n) {
+  switch (index->steps) {
+  case 0:
+    find_and_count(b, index, values, n, 0);
+    return;
+  case 1:
+    find_and_count(b, index, values, n, 1);
+    return;
+  case 2:
+    find_and_count(b, index, values, n, 2);
+    return;
+  default:
+    find_and_count(b, index, values, n, index->steps);
+  }
+}
+
+/* ---- what does not depend on the bin: offsets, their squares, cells, range ---- */
+
+static const struct sketch_index no_index;
+
+static void prepare_anywhere(struct block *b, const struct sketch_grid *grid, const struct sketch_index *index,
+                             const double *values, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    b->whole[i] = round_whole((values[i] - grid->origin) * grid->scale);
+    b->squares += square_of(b->whole[i]);
+    b->cells[i] = index_cell(index, values[i]);
+    b->min = values[i] < b->min ? values[i] : b->min;
+    b->max = values[i] > b->max ? values[i] : b->max;
+  }
+}
+
+static bool all_within_anywhere(const double *values, size_t n, double origin, double reach) {
+  bool within = true;
+  for (size_t i = 0; i < n; i++) within &= fabs(values[i] - origin) < reach; /* not for NaN */
+  return within;
+}
+
+#ifdef __x86_64__
+#define AVX2 __attribute__((target("avx2")))
+
+/* A square is taken apart: u = whole + BIAS = 2^20 a + c, and the sums of a^2, ac, c^2 and u over a block fit 64 bits.
+ */
+struct squares {
+  __m256i aa, ac, cc, u;
+};
+
+AVX2 static inline uint64_t sum_of(__m256i four) {
+  uint64_t sums[4];
+  _mm256_storeu_si256((__m256i *)(void *)sums, four);
+  return sums[0] + sums[1] + sums[2] + sums[3];
+}
+
+AVX2 static unsigned __int128 squares_sum(const struct squares *s, size_t n) {
+  typedef unsigned __int128 wide;
+  wide u_squares = ((wide)sum_of(s->aa) << 40) + ((wide)sum_of(s->ac) << 21) + sum_of(s->cc);
+  return u_squares + ((wide)n << 2 * SKETCH_NEAR_BITS) - ((wide)sum_of(s->u) << (SKETCH_NEAR_BITS + 1));
+}
+
+AVX2 static void prepare_avx2(struct block *b, const struct sketch_grid *grid, const struct sketch_index *index,
+                              const double *values, size_t n) {
+  const double round = 6755399441055744.0; /* see round_whole() */
+  const __m256d origin = _mm256_set1_pd(grid->origin), scale = _mm256_set1_pd(grid->scale), big = _mm256_set1_pd(round);
+  const __m256d low = _mm256_set1_pd(index->low), cells = _mm256_set1_pd(index->scale);
+  const __m256d last = _mm256_set1_pd(SKETCH_INDEX_CELLS - 1), whole = _mm256_set1_pd(ROUND_TO_WHOLE);
+  const __m256i mask = _mm256_set1_epi64x(2 * SKETCH_INDEX_CELLS - 1), c_mask = _mm256_set1_epi64x((1 << 20) - 1);
+  __m256d min = _mm256_set1_pd(b->min), max = _mm256_set1_pd(b->max);
+  struct squares s = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+  for (size_t i = 0; i < n; i += 4) {
+    __m256d v = _mm256_loadu_pd(values + i);
+    __m256d offset = _mm256_add_pd(_mm256_mul_pd(_mm256_sub_pd(v, origin), scale), big);
+    __m256i w = _mm256_sub_epi64(_mm256_castpd_si256(offset), _mm256_castpd_si256(big));
+    _mm256_storeu_si256((__m256i *)(void *)(b->whole + i), w);
+    __m256i u = _mm256_add_epi64(w, _mm256_set1_epi64x(BIAS)), a = _mm256_srli_epi64(u, 20);
+    __m256i c = _mm256_and_si256(u, c_mask);
+    s.aa = _mm256_add_epi64(s.aa, _mm256_mul_epu32(a, a));
+    s.ac = _mm256_add_epi64(s.ac, _mm256_mul_epu32(a, c));
+    s.cc = _mm256_add_epi64(s.cc, _mm256_mul_epu32(c, c));
+    s.u = _mm256_add_epi64(s.u, u);
+    __m256d at = _mm256_max_pd(_mm256_mul_pd(_mm256_sub_pd(v, low), cells), _mm256_setzero_pd());
+    at = _mm256_add_pd(_mm256_min_pd(at, last), whole);
+    _mm256_storeu_si256((__m256i *)(void *)(b->cells + i), _mm256_and_si256(_mm256_castpd_si256(at), mask));
+    min = _mm256_min_pd(v, min);
+    max = _mm256_max_pd(v, max);
+  }
+  b->squares += squares_sum(&s, n);
+  double least[4], most[4];
+  _mm256_storeu_pd(least, min);
+  _mm256_storeu_pd(most, max);
+  for (int j = 0; j < 4; j++) {
+    b->min = least[j] < b->min ? least[j] : b->min;
+    b->max = most[j] > b->max ? most[j] : b->max;
+  }
+}
+
+AVX2 static bool all_within_avx2(const double *values, size_t n, double origin, double reach) {
+  __m256d within = _mm256_castsi256_pd(_mm256_set1_epi64x(-1));
+  for (; n >= 4; n -= 4, values += 4) {
+    __m256d off = _mm256_sub_pd(_mm256_loadu_pd(values), _mm256_set1_pd(origin));
+    off = _mm256_andnot_pd(_mm256_set1_pd(-0.0), off);
+    within = _mm256_and_pd(within, _mm256_cmp_pd(off, _mm256_set1_pd(reach), _CMP_LT_OQ));
+  }
+  return _mm256_movemask_pd(within) == 15 && all_within_anywhere(values, n, origin, reach);
+}
+
+static void prepare(struct block *b, const struct sketch_grid *grid, const struct sketch_index *index,
+                    const double *values, size_t n) {
+  (__builtin_cpu_supports("avx2") ? prepare_avx2 : prepare_anywhere)(b, grid, index, values, n);
+}
+
+static bool all_within(const double *values, size_t n, double origin, double reach) {
+  return (__builtin_cpu_supports("avx2") ? all_within_avx2 : all_within_anywhere)(values, n, origin, reach);
+}
+#else
+#define prepare prepare_anywhere
+#define all_within all_within_anywhere
+#endif
+
+/* ---- blocks ---- */
 
 static void block_done(struct sketch *s, const struct block *b, const double *values, size_t n) {
   uint64_t counted = 0;
@@ -99,8 +217,7 @@ static void block_done(struct sketch *s, const struct block *b, const double *va
     s->sum[i] += (__int128)((int64_t)sum - (int64_t)count * BIAS);
     counted += count;
   }
-  double min = fmin(fmin(b->min[0], b->min[1]), fmin(b->min[2], b->min[3]));
-  double max = fmax(fmax(b->max[0], b->max[1]), fmax(b->max[2], b->max[3]));
+  double min = b->min + 0.0, max = b->max + 0.0; /* -0.0 becomes 0.0: equal values, equal bytes */
   if (s->finite == 0 || min < s->min) s->min = min;
   if (s->finite == 0 || max > s->max) s->max = max;
   if (min < s->grid.low || max > s->grid.high)
@@ -113,13 +230,18 @@ static void block_done(struct sketch *s, const struct block *b, const double *va
   s->finite += counted;
 }
 
+/* All of them within reach. */
 static void add_block(struct sketch *s, const struct sketch_index *index, const double *values, size_t n) {
   size_t whole = n < BLOCK_LEAST ? 0 : n - n % 4;
   if (whole) {
-    struct block b = {.min = {values[0], values[0], values[0], values[0]},
-                      .max = {values[0], values[0], values[0], values[0]}};
-    if (index && index->steps < 4)
-      block_add_indexed(&b, &s->grid, index, values, whole);
+    struct block b;
+    memset(b.words, 0, sizeof b.words);
+    b.squares = 0;
+    b.min = b.max = values[0];
+    bool indexed = index && index->steps < 4;
+    prepare(&b, &s->grid, indexed ? index : &no_index, values, whole);
+    if (indexed)
+      block_add_indexed(&b, index, values, whole);
     else
       block_add(&b, &s->grid, values, whole);
     block_done(s, &b, values, whole);
@@ -128,22 +250,23 @@ static void add_block(struct sketch *s, const struct sketch_index *index, const 
 }
 
 static void add_many(struct sketch *s, const struct sketch_index *index, const double *values, size_t n) {
-  double block[BLOCK];
-  size_t used = 0;
   const double origin = s->grid.origin, reach = s->grid.reach;
-  for (size_t i = 0; i < n; i++) {
-    double value = values[i] + 0.0;
-    if (!(fabs(value - origin) < reach)) { /* also for NaN */
-      sketch_add(s, value);
+  for (size_t some; n > 0; values += some, n -= some) {
+    some = n < BLOCK ? n : BLOCK;
+    if (all_within(values, some, origin, reach)) {
+      add_block(s, index, values, some);
       continue;
     }
-    block[used++] = value;
-    if (used == BLOCK) {
-      add_block(s, index, block, used);
-      used = 0;
+    double block[BLOCK];
+    size_t used = 0;
+    for (size_t i = 0; i < some; i++) {
+      if (fabs(values[i] - origin) < reach) /* not for NaN */
+        block[used++] = values[i];
+      else
+        sketch_add(s, values[i]);
     }
+    add_block(s, index, block, used);
   }
-  add_block(s, index, block, used);
 }
 
 void sketch_add_many(struct sketch *s, const double *values, size_t n) {
