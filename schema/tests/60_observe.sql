@@ -1,7 +1,7 @@
 -- Rows of many requests go in together and each gets its own answer; labels join their predictions once, in either order.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(57);
+SELECT plan(60);
 SELECT test.world();
 SELECT test.apply(test.spec('other'));
 CREATE FUNCTION test.body(p_n int) RETURNS bytea LANGUAGE sql AS $$ SELECT convert_to(repeat(E'{"a":1}\n', p_n), 'UTF8') $$;
@@ -100,6 +100,11 @@ SELECT is(test.predict('{p1,early}'), '{"first_row": 40, "rows": 2}', 'a predict
 SELECT is(l -> 'label', '3.50', 'joins it, weeks later; a number is a number') FROM test.labels() l WHERE l ->> 'id' = 'early';
 SELECT is(count(*), 0::bigint, 'nothing waits any more') FROM orch.label_waiting;
 SELECT is(row, 37::bigint, 'an id that comes again keeps its first prediction') FROM orch.prediction WHERE id = 'p1';
+SELECT is(test.predict(ARRAY(SELECT CASE WHEN i = 50 THEN 'p1' WHEN i = 70 THEN 'n60' ELSE 'n' || i END FROM generate_series(0, 99) i)),
+  '{"first_row": 42, "rows": 100}', 'among many new ids one that was there and one that stands twice');
+SELECT is(array_agg(row ORDER BY row), '{37,102}', 'keep the first of both') FROM orch.prediction WHERE id IN ('p1', 'n60');
+SELECT is(count(*), 98::bigint, 'and the others are remembered') FROM orch.prediction WHERE row BETWEEN 42 AND 141;
+DELETE FROM orch.prediction WHERE row BETWEEN 42 AND 141;
 SELECT is(array_agg(first_row ORDER BY first_row), '{0,1,2}', 'the second stream is numbered without gaps') FROM orch.observation_batch WHERE stream = 'labels';
 SELECT is(due_at, NULL, 'three labels are no window of four') FROM orch.monitor WHERE name = 'truth';
 SELECT is(orch.labels_append('housing', '{p3}', '{x}', NULL, 'key') ->> 'joined', '1', 'the fourth');
