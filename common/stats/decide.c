@@ -115,13 +115,6 @@ static void look_back(const struct drift_rule *rule, const struct drift_memory *
 
 /* ---- words ---- */
 
-static void p_words(double p, char *out, size_t size) {
-  if (p < 1e-16)
-    snprintf(out, size, "p < 1e-16");
-  else
-    snprintf(out, size, "p %.2g", p);
-}
-
 static void moved_words(const struct drift_column *c, char *out, size_t size) {
   if (c->d.categorical) {
     snprintf(out, size, "of which %.2f is noise, largest change of a share %.1f points, %.1f %% unseen", c->d.psi_noise,
@@ -138,8 +131,8 @@ static void moved_words(const struct drift_column *c, char *out, size_t size) {
 }
 
 static void drift_words(const struct drift_rule *rule, struct drift_column *c) {
-  char p[32], moved[160];
-  p_words(c->p_adjusted, p, sizeof p);
+  char p[MEASURE_P_SIZE], moved[160];
+  measure_p_words(c->p_adjusted, p);
   moved_words(c, moved, sizeof moved);
   if (c->verdict == DRIFT_DRIFT) {
     char windows[64] = "drift";

@@ -1,6 +1,7 @@
 #include "stats/measure.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "stats/special.h"
 
@@ -8,6 +9,14 @@ static double total_of(const uint64_t *counts, size_t k) {
   double total = 0;
   for (size_t i = 0; i < k; i++) total += (double)counts[i];
   return total;
+}
+
+const char *measure_p_words(double p, char out[MEASURE_P_SIZE]) {
+  if (p < 1e-16)
+    snprintf(out, MEASURE_P_SIZE, "p < 1e-16");
+  else
+    snprintf(out, MEASURE_P_SIZE, "p %.2g", p);
+  return out;
 }
 
 double measure_psi_counts(const uint64_t *ref, const uint64_t *now, size_t k) {

@@ -24,6 +24,10 @@ double measure_psi_counts(const uint64_t *ref, const uint64_t *now, size_t k);
 /* The same over the decile bins of the reference's grid: equal to the PSI of the raw values. */
 double measure_psi(const struct sketch *ref, const struct sketch *now);
 
+/* "p 0.0021", and "p < 1e-16" for what no sample can tell from never; returns `out`. */
+#define MEASURE_P_SIZE 24
+const char *measure_p_words(double p, char out[MEASURE_P_SIZE]);
+
 struct measure_ks {
   double statistic; /* max |F - G| over the edges: a lower bound of the true statistic */
   double bound;     /* statistic + max_i min(f_i, g_i): an upper bound of it (f_i, g_i shares of bin i), at most 1 */

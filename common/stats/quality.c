@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "stats/distance.h"
 #include "stats/hash.h"
+#include "stats/measure.h"
 #include "stats/special.h"
 
 #define SORTED_SHARE 0.9
@@ -57,13 +58,13 @@ static void missing_kinds(const struct profile_column *now, char *out, size_t si
 
 static void check_type_and_missing(const struct quality_rule *rule, const struct profile_column *now,
                                    const struct distances *d, struct faults *faults) {
-  char kinds[128];
+  char kinds[128], p[MEASURE_P_SIZE];
   bool type = grew(rule->type_share, rule->p_value, &d->type);
   if (type) {
     struct quality_fault *fault = fault_new(faults, QUALITY_TYPE, d->type.ref, d->type.now, d->type.p_value);
-    snprintf(fault->why, sizeof fault->why, "%s in a column of %s rose from %.1f %% to %.1f %% of the cells (p %.2g)",
+    snprintf(fault->why, sizeof fault->why, "%s in a column of %s rose from %.1f %% to %.1f %% of the cells (%s)",
              d->categorical ? "numbers" : "texts", d->categorical ? "texts" : "numbers", 100 * d->type.ref,
-             100 * d->type.now, d->type.p_value);
+             100 * d->type.now, measure_p_words(d->type.p_value, p));
   }
   if (!grew(rule->null_jump, rule->p_value, &d->missing)) return;
   if (type && !d->categorical && now->sketch.bad * 2 > sketch_missing(&now->sketch)) return; /* said already */
@@ -71,9 +72,9 @@ static void check_type_and_missing(const struct quality_rule *rule, const struct
   uint64_t rows = d->rows_now, missing = now->category ? category_missing(now->category) : sketch_missing(&now->sketch);
   missing_kinds(now, kinds, sizeof kinds);
   snprintf(fault->why, sizeof fault->why,
-           "missing values rose from %.1f %% to %.1f %% (%llu of %llu rows: %s; z %.1f, p %.2g)", 100 * d->missing.ref,
+           "missing values rose from %.1f %% to %.1f %% (%llu of %llu rows: %s; z %.1f, %s)", 100 * d->missing.ref,
            100 * d->missing.now, (unsigned long long)missing, (unsigned long long)rows, kinds, d->missing.z,
-           d->missing.p_value);
+           measure_p_words(d->missing.p_value, p));
 }
 
 /* The window has one value: the share s of the reference where that value lies makes this a chance of s^m. */
@@ -113,20 +114,22 @@ static void check_range(const struct quality_rule *rule, const struct profile_co
   struct measure_share share = measure_share_change(2, a->finite + 1, b->below + b->above, b->finite);
   if (!grew(rule->out_of_range, rule->p_value, &share)) return;
   struct quality_fault *fault = fault_new(faults, QUALITY_RANGE, 0, share.now, share.p_value);
-  char low[UNITS_TEXT_SIZE], high[UNITS_TEXT_SIZE];
+  char low[UNITS_TEXT_SIZE], high[UNITS_TEXT_SIZE], p[MEASURE_P_SIZE];
   units_format_number(a->grid.low, low);
   units_format_number(a->grid.high, high);
   snprintf(fault->why, sizeof fault->why,
-           "%.1f %% of the values are out of the reference's range %s to %s (%llu below, %llu above; p %.2g)",
-           100 * share.now, low, high, (unsigned long long)b->below, (unsigned long long)b->above, share.p_value);
+           "%.1f %% of the values are out of the reference's range %s to %s (%llu below, %llu above; %s)",
+           100 * share.now, low, high, (unsigned long long)b->below, (unsigned long long)b->above,
+           measure_p_words(share.p_value, p));
 }
 
 static void check_unseen(const struct quality_rule *rule, const struct distances *d, struct faults *faults) {
+  char p[MEASURE_P_SIZE];
   if (!d->categorical || !grew(rule->unseen, rule->p_value, &d->unseen)) return;
   struct quality_fault *fault = fault_new(faults, QUALITY_UNSEEN, d->unseen.ref, d->unseen.now, d->unseen.p_value);
   snprintf(fault->why, sizeof fault->why,
-           "%.1f %% of the values do not occur in the reference, where %.1f %% would be chance (p %.2g)",
-           100 * d->unseen.now, 100 * d->unseen.ref, d->unseen.p_value);
+           "%.1f %% of the values do not occur in the reference, where %.1f %% would be chance (%s)",
+           100 * d->unseen.now, 100 * d->unseen.ref, measure_p_words(d->unseen.p_value, p));
 }
 
 static void check_sorted(const struct quality_rule *rule, const struct profile_column *ref,

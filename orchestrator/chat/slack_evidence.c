@@ -5,9 +5,11 @@
 
 #include "base/digest.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "chat/slack_text.h"
 
 #define NAME_UNITS 40
+#define DATE_LEN 10 /* of an RFC 3339 time */
 #define SENTENCE_UNITS 300
 #define COMMENT_UNITS 500
 #define METRICS_MAX 15
@@ -45,21 +47,21 @@ void slack_evidence_champion(const json_t *data, char *out, size_t size) {
 /* ---- why ---- */
 
 /* "0.8312" in at most 10 columns; a dash for what is no number. */
-static void number_text(const json_t *value, char out[16]) {
+static void number_text(const json_t *value, char out[UNITS_TEXT_SIZE]) {
   if (json_is_integer(value) && llabs(json_integer_value(value)) < 1000000000)
-    snprintf(out, 16, "%lld", (long long)json_integer_value(value));
+    snprintf(out, UNITS_TEXT_SIZE, "%lld", (long long)json_integer_value(value));
   else if (json_is_number(value))
-    snprintf(out, 16, "%.4g", json_number_value(value));
+    units_format_number(json_number_value(value), out);
   else
-    snprintf(out, 16, "%s", "-");
+    snprintf(out, UNITS_TEXT_SIZE, "%s", "-");
 }
 
-/* Columns after the first, which the summary speaks of: "• sales down: 100 -> 80, PSI 0.25". */
+/* Columns after the first, which the summary speaks of: "• sales down: 100 -> 80, PSI 0.25, since 2009-01-01". */
 static void add_column(struct strbuf *out, const json_t *column) {
   const json_t *quantiles = json_object_get(column, "quantiles");
   const json_t *before = json_object_get(quantiles, "ref"), *now = json_object_get(quantiles, "now");
   size_t middle = json_array_size(before) / 2;
-  char left[16], right[16], psi[16];
+  char left[UNITS_TEXT_SIZE], right[UNITS_TEXT_SIZE], psi[UNITS_TEXT_SIZE];
   number_text(json_array_get(before, middle), left);
   number_text(json_array_get(now, json_array_size(now) / 2), right);
   number_text(json_object_get(column, "psi"), psi);
@@ -71,6 +73,8 @@ static void add_column(struct strbuf *out, const json_t *column) {
   }
   if (left[0] != '-' || left[1] != '\0') strbuf_printf(out, ": %s \xe2\x86\x92 %s", left, right);
   strbuf_printf(out, ", PSI %s", psi);
+  const char *since = text_of(column, "since_at");
+  if (since != NULL && strspn(since, "0123456789-") == DATE_LEN) strbuf_printf(out, ", since %.*s", DATE_LEN, since);
 }
 
 /* The diagnosis as everywhere: the summary word for word, the next columns, what else fires, what ignoring it means. */
@@ -183,7 +187,7 @@ void slack_evidence_metrics(const json_t *data, struct strbuf *out) {
       strbuf_printf(out, " %10s %10s %10s", "candidate", "champion", "change");
     }
     const json_t *other = json_object_get(champion, name);
-    char left[16], right[16], change[16];
+    char left[UNITS_TEXT_SIZE], right[UNITS_TEXT_SIZE], change[16];
     number_text(value, left);
     number_text(other, right);
     change_text(value, other, change);
@@ -199,7 +203,7 @@ void slack_evidence_metrics(const json_t *data, struct strbuf *out) {
 
 static void add_bound(struct strbuf *out, const json_t *check, const char *member, const char *words) {
   const json_t *bound = json_object_get(check, member);
-  char text[16];
+  char text[UNITS_TEXT_SIZE];
   if (!json_is_number(bound)) return;
   number_text(bound, text);
   strbuf_printf(out, ", %s %s", words, text);
@@ -207,7 +211,7 @@ static void add_bound(struct strbuf *out, const json_t *check, const char *membe
 
 /* {"metric","slice"?,"value"? (of the slice),"candidate","champion","min"?,"max"?,"vs_champion"?,"ok","what"?} */
 static void add_check(struct strbuf *out, const json_t *check) {
-  char text[16];
+  char text[UNITS_TEXT_SIZE];
   number_text(json_object_get(check, "candidate"), text);
   strbuf_puts(out, json_is_true(json_object_get(check, "ok")) ? "\n:white_check_mark: " : "\n:x: ");
   slack_text_add(out, text_of(check, "metric"), NAME_UNITS);

@@ -21,7 +21,10 @@ static const char *duration(struct cli *cli, const json_t *ms) {
 }
 
 const char *cli_monitor_number(struct cli *cli, const json_t *value) {
-  return json_is_number(value) ? arena_printf(&cli->arena, "%.4g", json_number_value(value)) : "-";
+  if (!json_is_number(value)) return "-";
+  char text[UNITS_TEXT_SIZE];
+  units_format_number(json_number_value(value), text);
+  return arena_strdup(&cli->arena, text);
 }
 
 static const char *columns_of(struct cli *cli, const json_t *spec, const char *all) {

@@ -251,9 +251,21 @@ void page_table_end(struct page *page) {
   html_close(&page->h);
 }
 
+const char *page_number(double value, char out[UNITS_TEXT_SIZE]) {
+  if (isfinite(value))
+    units_format_number(value, out);
+  else
+    snprintf(out, UNITS_TEXT_SIZE, "\xe2\x80\x93");
+  return out;
+}
+
 void page_cell_number(struct page *page, double value) {
-  char text[SVG_NUMBER_SIZE];
-  html_element(&page->h, "td", "num", svg_number(value, text));
+  char text[UNITS_TEXT_SIZE];
+  html_element(&page->h, "td", "num", page_number(value, text));
+}
+
+void page_more(struct page *page, size_t count, size_t max) {
+  if (count > max) html_elementf(&page->h, "p", "soft", "and %zu more", count - max);
 }
 
 void page_count(struct page *page, json_int_t count, const char *one, const char *many) {

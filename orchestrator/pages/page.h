@@ -3,6 +3,7 @@
 #define ORCH_PAGES_PAGE_H
 
 #include "base/mem.h"
+#include "base/units.h"
 #include "pages/doc.h"
 #include "pages/html.h"
 #include "pages/pages.h"
@@ -53,10 +54,16 @@ void page_fact_text(struct page *page, const char *name, const char *text); /* n
 void page_table(struct page *page, const char *caption, const char *const *headings);
 void page_table_end(struct page *page);
 void page_cell_number(struct page *page, double value); /* "–" for none */
+/* A number in words and tables, as the shell and the chat say it: "40962"; "–" for none. svg_number() is for axes. */
+const char *page_number(double value, char out[UNITS_TEXT_SIZE]);
+/* "and 3 more" when a list of `count` was cut at `max`. */
+void page_more(struct page *page, size_t count, size_t max);
 
 /* "in 2 windows" … a number and its word: "1 row", "2 rows". */
 void page_count(struct page *page, json_int_t count, const char *one, const char *many);
 
+/* Opens the <details> that hold the table beside a picture `of` something; the caller closes them. */
+void page_numbers(struct page *page, const char *of);
 /* Charts and numbers of the columns of a window or a diagnosis; contract: docs/monitoring.md. */
 void page_columns(struct page *page, const json_t *columns, json_int_t more);
 /* One chart over time of windows or a series ({"at" or "to_at" or "closed_at", "row" or "to_row", "value", "verdict"?,
@@ -71,5 +78,8 @@ struct page_series {
 void page_timeline(struct page *page, const struct page_series *series);
 /* The same as a sparkline. */
 void page_spark(struct page *page, const struct page_series *series);
+
+/* Who must approve, who has, and how; nothing without a gate. */
+void page_gate(struct page *page, const json_t *gate);
 
 #endif

@@ -30,14 +30,14 @@ static void runbook(struct page *page, const json_t *spec) {
 static void metrics_of(struct page *page, const json_t *metrics) {
   const char *name;
   json_t *value;
-  char text[SVG_NUMBER_SIZE];
+  char text[UNITS_TEXT_SIZE];
   size_t shown = 0;
   page_fact(page, "metrics");
   json_object_foreach((json_t *)(uintptr_t)metrics, name, value) {
     if (!json_is_number(value) || shown >= 12) continue;
     html_text(&page->h, shown++ ? ", " : "");
     html_element(&page->h, "bdi", NULL, name);
-    html_textf(&page->h, " %s", svg_number(json_number_value(value), text));
+    html_textf(&page->h, " %s", page_number(json_number_value(value), text));
   }
   page_fact_end(page);
 }

@@ -5,36 +5,43 @@
 
 #include "pages/page.h"
 
-#define ALSO_MAX 20
+#define SIGNALS_MAX 20
 #define FAULTS_MAX 50
 #define CHECKS_MAX 100
 #define METRICS_MAX 60
 #define STEPS_MAX 100
-#define VOTES_MAX 100
 
 /* ---- why ---- */
 
-static void also(struct page *page, const json_t *all) {
+/* Signals, each with its kind, what it says, where it comes from, and since when; of other pipelines with their name.
+ */
+static void signals(struct page *page, const char *heading, const json_t *all, const char *since) {
   size_t i;
   json_t *s;
+  struct html *h = &page->h;
   if (json_array_size(all) == 0) return;
-  page_section(page, "What else fired");
-  html_open(&page->h, "ul");
+  page_section(page, heading);
+  html_open_class(h, "ul", "signals");
   json_array_foreach(all, i, s) {
-    if (i == ALSO_MAX) break;
-    html_open(&page->h, "li");
+    json_int_t incident = doc_int(s, "incident");
+    if (i == SIGNALS_MAX) break;
+    html_open(h, "li");
     page_state(page, doc_text(s, "kind"));
-    html_text(&page->h, " ");
-    html_element(&page->h, "bdi", NULL, doc_text(s, "title"));
-    html_open_class(&page->h, "span", "soft small");
-    html_text(&page->h, " ");
-    html_text(&page->h, doc_text(s, "source"));
-    html_text(&page->h, doc_text(s, "source") ? ", " : "");
-    page_time(page, s, "since");
-    html_close(&page->h);
-    html_close(&page->h);
+    html_text(h, " ");
+    if (incident > 0 && doc_text(s, "pipeline")) {
+      page_link_pipeline(page, doc_text(s, "pipeline"));
+      html_text(h, ": ");
+    }
+    html_element(h, "bdi", NULL, doc_text(s, "title"));
+    html_open_class(h, "span", "soft small");
+    html_textf(h, " %s%s", doc_text(s, "source") ? doc_text(s, "source") : "", doc_text(s, "source") ? ", " : "");
+    page_time(page, s, since);
+    if (incident > 0) html_textf(h, ", in incident %lld", (long long)incident);
+    html_close(h);
+    html_close(h);
   }
-  html_close(&page->h);
+  html_close(h);
+  page_more(page, json_array_size(all), SIGNALS_MAX);
   page_section_end(page);
 }
 
@@ -60,24 +67,29 @@ static void faults(struct page *page, const json_t *all) {
 }
 
 static void verdict(struct page *page, const json_t *diagnosis) {
-  static const char *const words[][3] = {{"drift", "wait v-drift", "looks like drift"},
-                                         {"fault", "bad v-fault", "looks like broken data"},
-                                         {"performance", "wait v-drift", "the model got worse"},
-                                         {"mixed", "alarm v-alarm", "drift and broken data together"},
-                                         {"schedule", "busy", "by schedule"},
-                                         {"asked", "busy", "somebody asked"}};
+  bool broken = json_array_size(json_object_get(diagnosis, "faults")) > 0;
+  const char *const words[][3] = {{"drift", "wait v-drift", "looks like drift"},
+                                  {"fault", "bad v-fault", "looks like broken data"},
+                                  {"performance", "wait v-drift", "the model got worse"},
+                                  {"mixed", "alarm v-alarm", broken ? "broken data among it" : "several reasons"},
+                                  {"schedule", "busy", "by schedule"},
+                                  {"asked", "busy", "somebody asked"}};
   for (size_t i = 0; i < ARRAY_LEN(words); i++)
     if (doc_is(diagnosis, "verdict", words[i][0])) page_badge(page, words[i][1], words[i][2]);
 }
 
 static void since(struct page *page, const json_t *since_doc) {
   if (!since_doc) return;
-  page_fact(page, "since");
-  page_time(page, since_doc, "at");
-  double row = doc_number(since_doc, "row");
+  double row = doc_number(since_doc, "row"), rows = doc_number(since_doc, "rows");
   json_int_t windows = doc_int(since_doc, "windows");
+  page_fact(page, "since");
+  if (json_is_true(json_object_get(since_doc, "by_rows")) && doc_text(since_doc, "at"))
+    html_textf(&page->h, "%.10s, ", doc_text(since_doc, "at")); /* as the summary says it */
+  page_time(page, since_doc, "at");
   if (isfinite(row)) html_textf(&page->h, "%srow %.0f", doc_text(since_doc, "at") ? ", " : "", row);
-  if (windows > 0) html_textf(&page->h, ", %lld %s in a row", (long long)windows, windows == 1 ? "window" : "windows");
+  if (windows > 0) html_textf(&page->h, ", %lld %s", (long long)windows, windows == 1 ? "window" : "windows");
+  if (windows > 0 && isfinite(rows)) html_textf(&page->h, " of %.0f", rows);
+  if (windows > 0) html_text(&page->h, " in a row");
   page_fact_end(page);
 }
 
@@ -101,15 +113,15 @@ static void why(struct page *page, const json_t *q) {
 }
 
 static void live_metric(struct page *page, const json_t *metric) {
-  char then[SVG_NUMBER_SIZE], now[SVG_NUMBER_SIZE];
+  char then[UNITS_TEXT_SIZE], now[UNITS_TEXT_SIZE];
   const char *name = doc_text(metric, "metric") ? doc_text(metric, "metric") : "metric";
   if (!metric) return;
   page_section(page, "The live model");
   html_open(&page->h, "p");
   html_element(&page->h, "strong", NULL, name);
   if (json_is_true(json_object_get(metric, "estimated"))) html_text(&page->h, " (estimated, without labels)");
-  html_textf(&page->h, " was %s at its promotion and is %s now", svg_number(doc_number(metric, "at_promotion"), then),
-             svg_number(doc_number(metric, "now"), now));
+  html_textf(&page->h, " was %s at its promotion and is %s now", page_number(doc_number(metric, "at_promotion"), then),
+             page_number(doc_number(metric, "now"), now));
   html_close(&page->h);
   CLEANUP(mem_free_p) char *title = mem_printf("%s of the live model over time", name);
   page_timeline(page, &(struct page_series){.title = title,
@@ -169,7 +181,7 @@ static void checks(struct page *page, const json_t *all) {
     check_row(page, check);
   }
   page_table_end(page);
-  if (count > CHECKS_MAX) html_elementf(&page->h, "p", "soft", "and %zu more", count - CHECKS_MAX);
+  page_more(page, count, CHECKS_MAX);
   page_section_end(page);
 }
 
@@ -186,7 +198,7 @@ static void evaluations(struct page *page, const json_t *all) {
   json_object_foreach((json_t *)(uintptr_t)candidate, name, value) {
     if (!json_is_number(value) || shown == METRICS_MAX) continue;
     double one = json_number_value(value), other = doc_number(champion, name);
-    char change[SVG_NUMBER_SIZE];
+    char change[UNITS_TEXT_SIZE];
     html_open(&page->h, "tr");
     html_open(&page->h, "th");
     html_attr(&page->h, "scope", "row");
@@ -194,95 +206,12 @@ static void evaluations(struct page *page, const json_t *all) {
     html_close(&page->h);
     page_cell_number(page, one);
     page_cell_number(page, other);
-    html_elementf(&page->h, "td", "num", "%s%s", one > other ? "+" : "", svg_number(one - other, change));
+    html_elementf(&page->h, "td", "num", "%s%s", one > other ? "+" : "", page_number(one - other, change));
     html_close(&page->h);
     shown++;
   }
   page_table_end(page);
   page_section_end(page);
-}
-
-/* ---- the gate ---- */
-
-static void rules(struct page *page, const json_t *gate) {
-  size_t i, j;
-  json_t *rule, *name;
-  json_array_foreach(json_object_get(gate, "approvals"), i, rule) {
-    const json_t *by = json_object_get(rule, "by");
-    if (i == VOTES_MAX) break;
-    html_open(&page->h, "li");
-    html_textf(&page->h, "%zu of %lld from ", json_array_size(by), (long long)doc_int(rule, "approvals"));
-    html_element(&page->h, "bdi", NULL, doc_text(rule, "group"));
-    json_array_foreach(by, j, name) {
-      if (j == VOTES_MAX) break;
-      html_text(&page->h, j ? ", " : ": ");
-      html_element(&page->h, "bdi", NULL, json_string_value(name));
-    }
-    html_close(&page->h);
-  }
-}
-
-static void votes(struct page *page, const json_t *all) {
-  size_t i;
-  json_t *vote;
-  struct html *h = &page->h;
-  if (json_array_size(all) == 0) return;
-  html_open_class(h, "ul", "notes why");
-  json_array_foreach(all, i, vote) {
-    bool yes = doc_is(vote, "verdict", "approve");
-    if (i == VOTES_MAX) break;
-    html_open(h, "li");
-    html_attrf(h, "class", "note %s", yes ? "good" : "bad");
-    html_element(h, "bdi", NULL, doc_text(vote, "reviewer"));
-    html_text(h, yes ? " approved" : " rejected");
-    html_open_class(h, "span", "soft small");
-    html_text(h, ", ");
-    page_time(page, vote, "at");
-    if (doc_text(vote, "via")) html_textf(h, " by %s", doc_text(vote, "via"));
-    html_close(h);
-    if (doc_text(vote, "comment")) html_element(h, "p", NULL, doc_text(vote, "comment"));
-    html_close(h);
-  }
-  html_close(h);
-}
-
-static void gate(struct page *page, const json_t *g) {
-  struct html *h = &page->h;
-  const char *digest = doc_text(g, "digest");
-  if (!g) return;
-  html_open_class(h, "section", "card");
-  html_open_class(h, "div", "title");
-  html_literal(h, "<h2>Approval</h2>");
-  page_state(page, doc_text(g, "state"));
-  html_close(h);
-  html_open_class(h, "dl", "facts");
-  page_fact(page, "needs");
-  html_open(h, "ul");
-  rules(page, g);
-  html_close(h);
-  page_fact_end(page);
-  if (doc_text(g, "expires_at") && doc_is(g, "state", "open")) {
-    page_fact(page, "expires");
-    page_time(page, g, "expires_at");
-    page_fact_end(page);
-  }
-  page_fact_text(page, "closed because", doc_text(g, "reason"));
-  if (digest) {
-    page_fact(page, "evidence");
-    html_elementf(h, "code", NULL, "%.19s\xe2\x80\xa6", digest);
-    page_fact_end(page);
-  }
-  if (doc_is(g, "state", "open")) {
-    page_fact(page, "decide");
-    html_elementf(h, "code", NULL, "orch approve %lld", (long long)doc_int(g, "proposal"));
-    html_text(h, " or ");
-    html_elementf(h, "code", NULL, "orch reject %lld", (long long)doc_int(g, "proposal"));
-    html_text(h, ", or the buttons in chat");
-    page_fact_end(page);
-  }
-  html_close(h);
-  votes(page, json_object_get(g, "decisions"));
-  html_close(h);
 }
 
 /* ---- how far ---- */
@@ -354,30 +283,6 @@ static void deployment(struct page *page, const json_t *d) {
   html_close(h);
 }
 
-static void signals(struct page *page, const json_t *all) {
-  size_t i;
-  json_t *s;
-  if (json_array_size(all) == 0) return;
-  page_section(page, "Signals it answers");
-  html_open(&page->h, "ul");
-  json_array_foreach(all, i, s) {
-    if (i == ALSO_MAX) break;
-    html_open(&page->h, "li");
-    page_state(page, doc_text(s, "kind"));
-    html_text(&page->h, " ");
-    html_element(&page->h, "bdi", NULL, doc_text(s, "title"));
-    html_open_class(&page->h, "span", "soft small");
-    html_text(&page->h, " ");
-    html_text(&page->h, doc_text(s, "source"));
-    html_text(&page->h, ", ");
-    page_time(page, s, "first_at");
-    html_close(&page->h);
-    html_close(&page->h);
-  }
-  html_close(&page->h);
-  page_section_end(page);
-}
-
 static void head(struct page *page, const json_t *q) {
   struct html *h = &page->h;
   html_open(h, "div");
@@ -411,15 +316,15 @@ void page_proposal(struct strbuf *out, const struct page_frame *frame, const jso
   strbuf_fini(&crumb);
   head(&page, document);
   why(&page, document);
-  gate(&page, doc_object(document, "gate"));
+  page_gate(&page, doc_object(document, "gate"));
   moved(&page, d);
   html_open_class(&page.h, "div", "pair");
   live_metric(&page, doc_object(d, "live_metric"));
-  also(&page, json_object_get(d, "also"));
+  signals(&page, "What else fired", json_object_get(d, "also"), "since");
   html_close(&page.h);
   checks(&page, json_object_get(document, "checks"));
   evaluations(&page, doc_object(document, "evaluations"));
-  signals(&page, json_object_get(document, "signals"));
+  signals(&page, "Signals it answers", json_object_get(document, "signals"), "first_at");
   steps(&page, json_object_get(document, "steps"));
   deployment(&page, doc_object(document, "deployment"));
   CLEANUP(mem_free_p) char *json_path = mem_printf("/v1/proposals/%lld", (long long)doc_int(document, "proposal"));

@@ -1,11 +1,16 @@
 -- Diagnosis: why a proposal is there, in numbers and in words. One document for the shell, HTTP, chat and pages. What stands
 -- in a signal's detail may come from outside: every piece is checked for its type and bounded in its size.
 
--- A number for people, with four significant digits: 0.4137, 6.1, 250100.
+-- A number for people, as units_format_number() in C has it, so that all surfaces say the same: four digits where it has
+-- a fraction (0.4137, 6.1, 250123), with an exponent from 10^9 on and below 0.0001 (1.235e-05).
 CREATE OR REPLACE FUNCTION orch.words_number(p double precision) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  v_size CONSTANT double precision := abs(p);
 BEGIN
   IF p = 0 THEN RETURN '0'; END IF;
-  RETURN trim_scale(round(p::numeric, 3 - floor(log(abs(p::numeric)))::int))::text;
+  IF v_size >= 999.95 AND v_size < 999999999.5 THEN RETURN round(p::numeric)::text; END IF;
+  IF v_size >= 0.0001 AND v_size < 1000 THEN RETURN trim_scale(round(p::numeric, 3 - floor(log(v_size::numeric))::int))::text; END IF;
+  RETURN regexp_replace(ltrim(to_char(p::numeric, '9.999EEEE')), '[.]?0*e', 'e');
 END $$;
 
 -- A piece of a document, if it is of this type and not larger than p_max bytes.

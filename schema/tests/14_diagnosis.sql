@@ -25,7 +25,8 @@ CREATE FUNCTION test.window(p_monitor text, p_number int, p_value float8, p_verd
       jsonb_build_object('value', p_value, 'threshold', 0.75), orch.clock() - p_ago FROM orch.monitor m WHERE m.name = p_monitor $$;
 SELECT test.window('inputs', n, 0.1) FROM generate_series(1, 5) n;
 
-SELECT is(array_agg(orch.words_number(n)), '{0,6.1,0.4137,250100,-12.35,0.00001235}', 'numbers for people') FROM unnest('{0,6.1,0.41366,250123,-12.345678,0.0000123456}'::float8[]) n;
+SELECT is(array_agg(orch.words_number(n)), '{0,6.1,0.4137,250123,-12.35,1.235e-05,2e-07,-1.5e+09,1000,999.9,1.798e+308,4.941e-324}',
+  'numbers for people, as in the shell') FROM unnest('{0,6.1,0.41366,250123.4,-12.345678,0.0000123456,0.0000002,-1500000000,999.96,999.94,1.7976931348623157e308,5e-324}'::float8[]) n;
 
 -- Drift alone.
 SELECT test.say('drift', '{"since_at": "2009-01-01T00:00:00Z"}' || test.columns(test.column('inventory', 0.41)));

@@ -225,11 +225,44 @@ static void test_proposal_says(void **state) {
   has(&page, "row 17000, 6 windows in a row");
   has(&page, "if ignored");
 
+  has(&page, "importance 0.8, so weight 0.488");
+  has(&page, "since row 3000");
   has(&page, "What moved, by weight");
   has(&page, "and 1 more, with smaller effects");
   has(&page, "missing in 38 %");
   has(&page, "orch approve 42");
   has(&page, "1 of 1 from <bdi>ml-owners</bdi>: <bdi>dana</bdi>");
+  strbuf_fini(&page);
+  json_decref(document);
+}
+
+/* What fires elsewhere says where; "mixed" tells broken data from several reasons; a long list says what it left out.
+ */
+static void test_proposal_of_an_incident(void **state) {
+  (void)state;
+  json_t *document = load("proposal"), *d = json_object_get(document, "diagnosis"), *also = json_array();
+  struct strbuf page;
+  for (int i = 0; i < 23; i++)
+    json_array_append_new(also, json_pack("{s:s,s:s,s:s,s:i}", "kind", "drift", "title", "income drifted", "pipeline",
+                                          "churn", "incident", 7));
+  json_object_set_new(d, "also", also);
+  json_object_set_new(d, "verdict", json_string("mixed"));
+  json_object_set_new(d, "since",
+                      json_pack("{s:s,s:i,s:i,s:i,s:b}", "at", "2026-03-10T00:00:00.000Z", "row", 800, "rows", 400,
+                                "windows", 2, "by_rows", 1));
+  json_object_set_new(d, "faults", json_array());
+  render(2, document, &page);
+  has(&page, "<a href=\"/pipelines/churn\">churn</a>: <bdi>income drifted</bdi>");
+  has(&page, "in incident 7");
+  has(&page, "and 3 more");
+  has(&page, "several reasons");
+  has(&page, "2026-03-10, <time");
+  has(&page, "row 800, 2 windows of 400 in a row");
+  assert_null(strstr(strbuf_text(&page), "broken data among it"));
+  strbuf_fini(&page);
+  json_object_set_new(d, "faults", json_pack("[{s:s,s:s}]", "name", "income", "why", "missing"));
+  render(2, document, &page);
+  has(&page, "broken data among it");
   strbuf_fini(&page);
   json_decref(document);
 }
@@ -488,13 +521,21 @@ static void test_login_guard(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_escaping),       cmocka_unit_test(test_urls),
-      cmocka_unit_test(test_url_attributes), cmocka_unit_test(test_runbook),
-      cmocka_unit_test(test_pages),          cmocka_unit_test(test_home_says),
-      cmocka_unit_test(test_proposal_says),  cmocka_unit_test(test_any_document),
-      cmocka_unit_test(test_too_large),      cmocka_unit_test(test_login_and_errors),
-      cmocka_unit_test(test_numbers),        cmocka_unit_test(test_distribution),
-      cmocka_unit_test(test_timeline),       cmocka_unit_test(test_files),
+      cmocka_unit_test(test_escaping),
+      cmocka_unit_test(test_urls),
+      cmocka_unit_test(test_url_attributes),
+      cmocka_unit_test(test_runbook),
+      cmocka_unit_test(test_pages),
+      cmocka_unit_test(test_home_says),
+      cmocka_unit_test(test_proposal_says),
+      cmocka_unit_test(test_proposal_of_an_incident),
+      cmocka_unit_test(test_any_document),
+      cmocka_unit_test(test_too_large),
+      cmocka_unit_test(test_login_and_errors),
+      cmocka_unit_test(test_numbers),
+      cmocka_unit_test(test_distribution),
+      cmocka_unit_test(test_timeline),
+      cmocka_unit_test(test_files),
       cmocka_unit_test(test_login_guard),
   };
   return cmocka_run_group_tests_name("pages", tests, NULL, NULL);

@@ -67,6 +67,7 @@ static void numeric_faults(void **state) {
   assert_int_equal(faults_of(ref, &now, f), 1);
   assert_int_equal(f[0].check, QUALITY_RANGE);
   assert_non_null(strstr(f[0].why, "0 to 999"));
+  assert_non_null(strstr(f[0].why, "p < 1e-16")); /* not "p 1.2e-202", nor "p 0" */
 
   /* Sorted rows: a slice of the data, in both directions. */
   for (int down = 0; down < 2; down++) {
