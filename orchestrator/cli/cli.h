@@ -115,8 +115,14 @@ extern const struct cli_option cli_option_limit, cli_option_after;
 /* "More: --after N" when the document has a next page. */
 void cli_print_next(struct cli *cli, const json_t *document);
 
+/* How much fits the terminal; off a terminal, as wide and long as one likes. */
+struct cli_screen {
+  int columns, rows;
+};
+struct cli_screen cli_screen(const struct cli *cli);
 /* Draws again and again until `*ret_done`, ERR_TIMEOUT after timeout_ms (0: never) or an error. On a terminal each
- * draw replaces the one before; otherwise they follow each other. An unreachable database is waited for. */
+ * draw replaces the one before, cut where the screen ends but for the last; otherwise they follow each other. An
+ * unreachable database is waited for. */
 bool cli_watch(struct cli *cli, int64_t timeout_ms,
                bool (*draw)(struct cli *cli, void *arg, bool *ret_done, struct err *err), void *arg,
                struct err *err) ORCH_MUST_CHECK;

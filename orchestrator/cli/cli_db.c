@@ -1,17 +1,14 @@
-/* Calls of SQL functions, who makes them, filters of lists, and watching. */
+/* Calls of SQL functions, who makes them, filters of lists. */
 #include "cli/cli.h"
 
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
-
-#define WATCH_PAUSE_MS 1000
 
 static bool connect_once(struct cli *cli, struct err *err) {
   if (cli->db != NULL && db_sync_is_lost(cli->db)) {
@@ -111,35 +108,4 @@ bool cli_filter(struct cli *cli, const char *const *names, const char **ret, str
 void cli_print_next(struct cli *cli, const json_t *document) {
   const json_t *next = json_object_get(document, "next");
   if (json_is_integer(next)) cli_printf("More: --after %" JSON_INTEGER_FORMAT "\n", json_integer_value(next));
-}
-
-static void pause_ms(int64_t ms) {
-  struct timespec pause = {ms / 1000, (long)(ms % 1000) * 1000000};
-  nanosleep(&pause, NULL);
-}
-
-bool cli_watch(struct cli *cli, int64_t timeout_ms,
-               bool (*draw)(struct cli *cli, void *arg, bool *ret_done, struct err *err), void *arg, struct err *err) {
-  int64_t end_us = clock_mono_us() + timeout_ms * 1000;
-  static char buffer[1 << 16];
-  if (cli->terminal) setvbuf(stdout, buffer, _IOFBF, sizeof buffer); /* one write a draw: no flicker */
-  for (bool done = false, drawn = false; !done;) {
-    struct arena kept = cli->arena; /* what one draw allocates is freed with it */
-    arena_init(&cli->arena, (size_t)64 << 20);
-    if (cli->terminal) cli_printf("\033[H\033[J");
-    *err = (struct err){0};
-    bool fine = draw(cli, arg, &done, err);
-    arena_fini(&cli->arena);
-    cli->arena = kept;
-    if (!fine && (err->code != ERR_DB_DOWN || !drawn)) return false;
-    if (!fine) cli_printf("orch: the database is unreachable, trying again\n");
-    drawn = true;
-    if (fflush(stdout) != 0) return err_set(err, ERR_IO, "the output could not be written");
-    if (done) break;
-    if (timeout_ms > 0 && clock_mono_us() >= end_us) {
-      return err_set(err, ERR_TIMEOUT, "still not finished when the time was up");
-    }
-    pause_ms(WATCH_PAUSE_MS);
-  }
-  return true;
 }

@@ -1,13 +1,11 @@
 /* orch signals PIPELINE --watch: one line a monitor, its values over time as a sparkline; below, what fires. */
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "cli/cli_monitor.h"
 #include "conf/canonical.h"
 
 #define SPARK_MAX 60
-#define SPARK_MIN 8
+#define SPARK_MIN 4
 #define SINCE_WIDTH 28 /* " 20 windows, 23 h 59 m ago", with some room */
 
 struct watch {
@@ -22,7 +20,8 @@ static const char *text_of(const json_t *object, const char *key) {
 
 /* How wide the parts of all lines are, so that they stand below each other. */
 struct widths {
-  int name, kind, numbers, verdict, spark;
+  int name, kind, numbers, verdict, since, spark; /* kind and since are 0 where there is no room for them */
+  int screen;
 };
 
 static int widest(int width, const char *text) {
@@ -43,8 +42,7 @@ static const char *verdict_of(const json_t *monitor) {
 }
 
 static struct widths measure(struct cli *cli, const json_t *monitors) {
-  struct widths widths = {.spark = SPARK_MAX};
-  struct winsize size;
+  struct widths widths = {.spark = SPARK_MAX, .since = SINCE_WIDTH, .screen = cli_screen(cli).columns};
   size_t i;
   json_t *m;
   json_array_foreach(monitors, i, m) {
@@ -53,9 +51,15 @@ static struct widths measure(struct cli *cli, const json_t *monitors) {
     widths.numbers = widest(widths.numbers, numbers_of(cli, m));
     widths.verdict = widest(widths.verdict, verdict_of(m));
   }
-  if (!cli->terminal || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return widths;
-  int room =
-      size.ws_col - (2 + widths.name + 1 + widths.kind + 1 + 1 + widths.numbers + 1 + widths.verdict + SINCE_WIDTH);
+  int room = widths.screen - (2 + widths.name + 1 + widths.kind + 1 + 1 + widths.numbers + 1 + widths.verdict);
+  if (room - SINCE_WIDTH < SPARK_MIN)
+    widths.since = 0;
+  else
+    room -= SINCE_WIDTH;
+  if (room < SPARK_MIN) {
+    room += widths.kind + 1;
+    widths.kind = 0;
+  }
   if (room < widths.spark) widths.spark = room > SPARK_MIN ? room : SPARK_MIN;
   return widths;
 }
@@ -83,37 +87,56 @@ static const char *padded(struct cli *cli, const char *text, int width) {
 
 static void draw_monitor(struct cli *cli, const json_t *m, const struct widths *widths) {
   const json_t *windows = json_object_get(m, "windows");
-  cli_printf("  %s %s ", padded(cli, cli_member(cli, m, "monitor"), widths->name),
-             padded(cli, cli_member(cli, json_object_get(m, "spec"), "kind"), widths->kind));
+  cli_printf("  %s ", padded(cli, cli_member(cli, m, "monitor"), widths->name));
+  if (widths->kind > 0)
+    cli_printf("%s ", padded(cli, cli_member(cli, json_object_get(m, "spec"), "kind"), widths->kind));
   if (json_array_size(windows) == 0) {
     const char *due = cli_ago(cli, json_string_value(json_object_get(m, "due_at")));
     const char *none = json_object_get(json_object_get(m, "spec"), "window") != NULL ? "no window yet" : "nothing yet";
-    if (*due != '\0') none = arena_printf(&cli->arena, "%s, looks %s", none, due);
+    if (*due != '\0' && widths->since > 0) none = arena_printf(&cli->arena, "%s, looks %s", none, due);
     cli_printf("%s\n", cli_paint(cli, CLI_DIM, none));
     return;
   }
   int drawn = (int)json_array_size(windows) < widths->spark ? (int)json_array_size(windows) : widths->spark;
   const json_t *threshold = cli_monitor_value(cli_monitor_newest(windows), "threshold");
   const char *verdict = verdict_of(m);
-  cli_printf("%s%*s %s %s %s\n", cli_monitor_spark(cli, windows, threshold, (size_t)widths->spark),
+  cli_printf("%s%*s %s %s%s%s\n", cli_monitor_spark(cli, windows, threshold, (size_t)widths->spark),
              widths->spark - drawn, "", padded(cli, numbers_of(cli, m), widths->numbers),
              cli_paint(cli, cli_verdict_color(verdict), padded(cli, cli_safe(cli, verdict), widths->verdict)),
-             since(cli, windows));
+             widths->since > 0 ? " " : "", widths->since > 0 ? since(cli, windows) : "");
 }
 
-static void draw_signals(struct cli *cli, const json_t *signals) {
+/* Words, broken between them where the screen ends; `at` columns of the first line are taken. */
+static void print_wrapped(const char *words, size_t at, size_t screen) {
+  enum { INDENT = 4 };
+  for (const char *word = words; *word != '\0'; word += strspn(word, " ")) {
+    size_t len = strcspn(word, " "), columns = 0;
+    for (size_t i = 0; i < len; i++) columns += ((unsigned char)word[i] & 0xc0) != 0x80;
+    if (at + 1 + columns > screen && at > INDENT) {
+      cli_printf("\n%*s", INDENT - 1, "");
+      at = INDENT - 1;
+    }
+    cli_printf(" %.*s", (int)len, word);
+    at += 1 + columns;
+    word += len;
+  }
+  cli_printf("\n");
+}
+
+static void draw_signals(struct cli *cli, const json_t *signals, const struct widths *widths) {
   size_t i;
   json_t *s;
   cli_heading(cli, json_array_size(signals) > 0 ? "Firing" : "Nothing fires.");
   json_array_foreach(signals, i, s) {
     const char *proposal = cli_member(cli, s, "proposal"), *reason = cli_member(cli, s, "held_reason");
     bool fault = strcmp(text_of(s, "kind"), "data_fault") == 0;
-    cli_printf("  %s  %s, %s: %s", cli_paint(cli, fault ? CLI_RED : CLI_YELLOW, cli_member(cli, s, "kind")),
-               cli_ago(cli, json_string_value(json_object_get(s, "first_at"))), cli_member(cli, s, "disposition"),
-               cli_member(cli, s, "title"));
-    if (*proposal != '\0') cli_printf(" (#%s)", proposal);
-    if (*reason != '\0') cli_printf(" (%s)", reason);
-    cli_printf("\n");
+    const char *kind = cli_member(cli, s, "kind");
+    const char *words = arena_printf(
+        &cli->arena, "%s, %s: %s%s%s%s%s%s%s", cli_ago(cli, json_string_value(json_object_get(s, "first_at"))),
+        cli_member(cli, s, "disposition"), cli_member(cli, s, "title"), *proposal != '\0' ? " (#" : "", proposal,
+        *proposal != '\0' ? ")" : "", *reason != '\0' ? " (" : "", reason, *reason != '\0' ? ")" : "");
+    cli_printf("  %s ", cli_paint(cli, fault ? CLI_RED : CLI_YELLOW, kind));
+    print_wrapped(words, 3 + strlen(kind), (size_t)widths->screen);
   }
 }
 
@@ -122,11 +145,13 @@ static void draw_all(struct cli *cli, const json_t *document) {
   const struct widths widths = measure(cli, monitors);
   size_t i;
   json_t *m;
-  cli_printf("%s  %s\n\n", cli_paint(cli, CLI_BOLD, cli_member(cli, document, "pipeline")),
-             cli_paint(cli, CLI_DIM, "a block a window, the newest at the right; its value / the bound"));
+  const char *pipeline = cli_member(cli, document, "pipeline");
+  const char *legend = "a block a window, the newest at the right; its value / the bound";
+  if ((int)(strlen(pipeline) + 2 + strlen(legend)) > widths.screen) legend = "the newest at the right";
+  cli_printf("%s  %s\n\n", cli_paint(cli, CLI_BOLD, pipeline), cli_paint(cli, CLI_DIM, legend));
   json_array_foreach(monitors, i, m) draw_monitor(cli, m, &widths);
   if (json_array_size(monitors) == 0) cli_printf("  It has no monitors.\n");
-  draw_signals(cli, json_object_get(document, "signals"));
+  draw_signals(cli, json_object_get(document, "signals"), &widths);
 }
 
 /* What makes a draw worth repeating off a terminal: a window closed, a signal changed. */

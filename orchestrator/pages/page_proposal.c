@@ -71,7 +71,7 @@ static void verdict(struct page *page, const json_t *diagnosis) {
   const char *const words[][3] = {{"drift", "wait v-drift", "looks like drift"},
                                   {"fault", "bad v-fault", "looks like broken data"},
                                   {"performance", "wait v-drift", "the model got worse"},
-                                  {"mixed", "alarm v-alarm", broken ? "broken data among it" : "several reasons"},
+                                  {"mixed", "alarm v-alarm", broken ? "broken data too" : "several reasons"},
                                   {"schedule", "busy", "by schedule"},
                                   {"asked", "busy", "somebody asked"}};
   for (size_t i = 0; i < ARRAY_LEN(words); i++)

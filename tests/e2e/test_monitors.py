@@ -244,12 +244,12 @@ class MonitorsTest(unittest.TestCase):
         self.assertIn("known to within 0.085: expected at least 289", warnings[2])
         self.assertIn("about 17 rows a window, under its 'min_rows' of 200", warnings[3])
 
-    def screen(self, *words, until, env=None, columns=120):
+    def screen(self, *words, until, env=None, columns=120, rows=40):
         """What a terminal shows once `until` has come; then Ctrl-C."""
         pid, master = pty.fork()
         if pid == 0:
             os.chdir(self.world.dir)
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             environment = {k: v for k, v in self.world.env.items() if k != "NO_COLOR"}
             os.execve(kit.ORCH, [kit.ORCH, *words], {**environment, "TERM": "xterm", **(env or {})})
         out, end = b"", time.monotonic() + 60
@@ -284,10 +284,19 @@ class MonitorsTest(unittest.TestCase):
         self.assertIn("\x1b[32m▁\x1b[0m", text)
         text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1", "LC_ALL": "C"})
         self.assertRegex(text, r"inputs +drift +__\.:# +0\.9 / 0\.2")
-        text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"}, columns=60)
-        self.assertIn("▁▁▂▄█", text)
-        text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"}, columns=80)
-        self.assertLessEqual(max(len(line) for line in re.sub("\x1b\\[[A-Z]", "", text).splitlines()), 80)
+
+    def test_watch_fits_the_screen(self):
+        for columns in (80, 60, 40):
+            text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"}, columns=columns)
+            self.assertIn("▁▁▂▄█", text)
+            lines = re.sub("\x1b\\[[A-Z]", "", text).replace("^C", "").splitlines()
+            self.assertLessEqual(max(len(line) for line in lines), columns, f"{columns} columns: {text}")
+        # Of what is longer than the screen the beginning stays in sight, and nothing scrolls away.
+        for words in (("signals", "quick"), ("status",)):
+            text = self.screen(*words, "--watch", until="more line", env={"NO_COLOR": "1"}, columns=60, rows=8)
+            first = text.split("\x1b[H\x1b[J")[1].replace("^C", "")
+            self.assertLessEqual(first.count("\n"), 7, text)
+            self.assertRegex(first, r"\d+ more lines?")
 
     def test_watch_without_a_terminal_tells_changes(self):
         with subprocess.Popen([kit.ORCH, "signals", "quick", "--watch", "--json"], cwd=self.world.dir, env=self.world.env,
