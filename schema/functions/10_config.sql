@@ -75,7 +75,9 @@ BEGIN
     AND name NOT IN (SELECT m ->> 'name' FROM jsonb_array_elements(p_monitors) m);
   FOR v_spec IN SELECT jsonb_array_elements(p_monitors) LOOP
     CONTINUE WHEN EXISTS (SELECT FROM orch.monitor WHERE pipeline_id = p_pipeline_id AND name = v_spec ->> 'name' AND active AND spec = v_spec);
-    PERFORM orch.canaries_end(p_pipeline_id, v_spec ->> 'name', 'the monitor looks with another rule');
+    -- Windows and the clock end under the new rule what the old one said; of canaries and of other systems only the memory knows.
+    PERFORM orch.signals_end(p_pipeline_id, 'monitor:' || (v_spec ->> 'name'), CASE WHEN v_spec ->> 'kind' IN ('prometheus', 'sql') THEN NULL
+      ELSE 'canary' END, 'the monitor looks with another rule');
     INSERT INTO orch.monitor AS m (pipeline_id, name, spec, kind, stream, version_id, next_row, start_row, window_rows, window_ms, lateness_ms,
         every_ms, warm_row, warm_at)
       SELECT p_pipeline_id, v_spec ->> 'name', v_spec, coalesce(v_spec ->> 'kind', 'drift'), o.stream, p.champion_id, o.next_row, o.next_row,

@@ -259,15 +259,15 @@ BEGIN
   END IF;
 END $$;
 
--- Ends what fires about versions beside the champion: another one is live, or the monitor (NULL: of any) looks with another
--- rule, so nobody remembers what it had seen of them. The pipeline is locked.
-CREATE OR REPLACE FUNCTION orch.canaries_end(p_pipeline_id bigint, p_monitor text, p_why text) RETURNS void LANGUAGE plpgsql AS $$
+-- Ends firing signals that nobody else will end, because what was remembered of them is gone: of one source, of one kind
+-- (NULL: any). The pipeline is locked.
+CREATE OR REPLACE FUNCTION orch.signals_end(p_pipeline_id bigint, p_source text, p_kind text, p_why text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   p orch.pipeline;
   s orch.signal;
 BEGIN
-  FOR s IN SELECT * FROM orch.signal WHERE pipeline_id = p_pipeline_id AND kind = 'canary' AND status = 'firing'
-           AND (p_monitor IS NULL OR source = 'monitor:' || p_monitor) ORDER BY id FOR UPDATE LOOP
+  FOR s IN SELECT * FROM orch.signal WHERE pipeline_id = p_pipeline_id AND status = 'firing' AND (p_source IS NULL OR source = p_source)
+           AND (p_kind IS NULL OR kind = p_kind) ORDER BY id FOR UPDATE LOOP
     IF p.id IS NULL THEN SELECT * INTO STRICT p FROM orch.pipeline WHERE id = p_pipeline_id; END IF;
     PERFORM orch.signal_resolve(p, s, p_why);
   END LOOP;

@@ -84,7 +84,10 @@ BEGIN
       warm_row = s.next_row + (m.spec #>> '{warmup,rows}')::bigint, warm_at = orch.clock() + orch.ms_interval((m.spec #>> '{warmup,ms}')::bigint)
     FROM orch.observation_stream s
     WHERE m.pipeline_id = p_pipeline_id AND s.pipeline_id = m.pipeline_id AND s.stream = m.stream AND m.version_id IS DISTINCT FROM p_version_id;
-  PERFORM orch.canaries_end(p_pipeline_id, NULL, 'another version is live');
+  -- Windows and the clock end against the new champion what was said against the old one; of these only the memory knew.
+  PERFORM orch.signals_end(p_pipeline_id, NULL, 'canary', 'another version is live');
+  PERFORM orch.signals_end(p_pipeline_id, 'monitor:' || m.name, NULL, 'another version is live') FROM orch.monitor m
+    WHERE m.pipeline_id = p_pipeline_id AND m.runner = 'probe' AND m.active ORDER BY m.id;
 END $$;
 
 -- ---------------------------------------------------------------- claim

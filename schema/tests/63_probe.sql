@@ -1,7 +1,7 @@
 -- Monitors that ask another system: due at once, asked by one, answered exactly once, signals in the same transaction.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(24);
+SELECT plan(30);
 SELECT test.people();
 CREATE FUNCTION test.probes(p_query text, p_more jsonb DEFAULT '[]') RETURNS jsonb LANGUAGE sql AS $$
   SELECT test.apply(test.spec('housing', jsonb_build_object('monitors', jsonb_build_array(jsonb_build_object(
@@ -41,6 +41,8 @@ SELECT test.pass('70 seconds');
 CREATE TEMP TABLE d AS SELECT * FROM orch.probe_claim('one', 120000, 8);
 SELECT test.probes('q2');
 SELECT throws_ok(format('SELECT test.report(%s, %s, ''ok'')', monitor_id, lease), 'OR004', NULL, 'an answer to the old question is refused') FROM d;
+SELECT is(status, 'resolved', 'what the old rule said is over: nobody remembers it') FROM orch.signal WHERE fingerprint = 'errors/alert';
+SELECT is((SELECT count(*) FROM orch.signal WHERE fingerprint = 'errors/alert'), 1::bigint, 'and is not said again');
 CREATE TEMP TABLE e AS SELECT * FROM orch.probe_claim('one', 120000, 8);
 SELECT is((spec ->> 'query') || ' ' || state, 'q2 {}', 'the new one is asked at once, with no memory') FROM e;
 SELECT test.probes('q2', '[{"name": "late", "kind": "sql", "url_env": "WAREHOUSE_URL", "query": "select 1", "above": 0, "every_ms": 1000}]');
@@ -54,5 +56,22 @@ SELECT throws_ok('SELECT orch.probe_report(0, 1, ''{}'', ''{}'', ''[]'')', 'OR00
 SELECT orch.server_apply(orch.server_config_current() || '{"prometheus": {"url": "http://p:9090"}, "warehouses": ["WAREHOUSE_URL"]}', 'user:test');
 SELECT test.probes('q3');
 SELECT is(settings, '{"prometheus": {"url": "http://p:9090"}, "warehouses": ["WAREHOUSE_URL"]}', 'orch.yaml says where') FROM orch.probe_claim('two', 120000, 8);
+
+-- Another version goes live while it fires: what it remembered was of the old one, so what it said is over, and said anew if it holds.
+SELECT test.live();
+SELECT test.pass('1 day');
+CREATE FUNCTION test.look(p_episode text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE c record;
+BEGIN
+  SELECT * INTO c FROM orch.probe_claim('one', 120000, 8);
+  RETURN test.report(c.monitor_id, c.lease, 'alarm', jsonb_build_array(jsonb_build_object('source', 'monitor:errors', 'kind', 'alert', 'then', 'tell',
+    'fingerprint', 'errors/alert', 'status', 'firing', 'episode', p_episode, 'title', 'errors: 0.5 is above 0.01')),
+    '{"firing": true}') #>> '{dispositions,0,disposition}';
+END $$;
+SELECT is(test.look('one'), 'recorded', 'it tells');
+SELECT test.live();
+SELECT is((SELECT state FROM orch.monitor WHERE name = 'errors'), '{}', 'a promotion lets it forget');
+SELECT is((SELECT count(*) FROM orch.signal WHERE status = 'firing'), 0::bigint, 'and ends what it said');
+SELECT is(test.look('two'), 'recorded', 'it is said again while it holds');
 SELECT * FROM finish();
 ROLLBACK;
