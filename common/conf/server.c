@@ -232,7 +232,7 @@ static json_t *read_cascade(struct problems *problems, const struct yaml_node *n
   static const char *const known[] = {"pipelines", "within", "share", NULL};
   static const char *const shares[] = {"owner", "data", "column", NULL};
   int64_t pipelines = 3, within_ms = 3600000;
-  if (node != NULL && node->kind == YAML_TREE_SCALAR && node->plain && strcmp(node->text, "off") == 0) {
+  if (node != NULL && node->kind == YAML_TREE_SCALAR && strcmp(node->text, "off") == 0) {
     return json_pack("{s:b}", "off", 1);
   }
   json_t *share = json_array(), *seen = json_array();

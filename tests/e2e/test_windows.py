@@ -13,6 +13,7 @@ START = datetime.datetime.now(datetime.timezone.utc).replace(minute=0, second=0,
 HOURLY = "{name: hourly, kind: drift, columns: [x], window: 1h, lateness: 10m, min_rows: 100, for: 2 of 3}"
 CLOCKED = "{name: clocked, kind: latency, max: 50ms, window: 5s, lateness: 0s, min_rows: 20, for: 1 of 1}"
 BESIDE = "{name: inputs, kind: drift, columns: [x], window: 400 rows, for: 2 of 2}"
+WARMING = "{name: inputs, kind: drift, columns: [x], window: 200 rows, for: 2 of 3, warmup: 300 rows}"
 SILENCE = "{name: silence, kind: volume, silence: 10s}"
 
 
@@ -23,17 +24,17 @@ def stamp(at):
 class WindowsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = kit.World(pipelines=("quick", "quiet", "clocked", "canary"))
+        cls.world = kit.World(pipelines=("quick", "quiet", "clocked", "canary", "new"))
         cls.world.__enter__()
         cls.addClassCleanup(cls.world.__exit__)
-        for pipeline, monitor in (("quick", HOURLY), ("quiet", SILENCE), ("clocked", CLOCKED), ("canary", BESIDE)):
+        for pipeline, monitor in (("quick", HOURLY), ("quiet", SILENCE), ("clocked", CLOCKED), ("canary", BESIDE), ("new", WARMING)):
             cls.world.set_monitors(pipeline, [monitor])
         cls.token = cls.world.token("feeder", "observe")
         # Two servers: whichever claims a window closes it, and the other does not.
         cls.world.serve()
         cls.world.serve(wait=False, env={"ORCH_LISTEN": f"127.0.0.1:{kit.free_port()}"})
         cls.world.worker()
-        for pipeline in ("quick", "quiet", "clocked", "canary"):
+        for pipeline in ("quick", "quiet", "clocked", "canary", "new"):
             cls.world.promote(pipeline)
 
     def post(self, pipeline, rows):
@@ -137,6 +138,32 @@ class WindowsTest(unittest.TestCase):
         self.assertIn("version 2 differs", shown)
         self.assertEqual(self.world.sql("select count(*) from orch.proposal q join orch.pipeline p on p.id = q.pipeline_id "
                                         "where p.name = 'canary'"), ["1"])
+
+    def test_a_new_model_is_given_time(self):
+        """Windows that begin in the first 300 rows after a promotion are shown and not judged, and count for nothing; a rule that
+        is new while the model is live needs no such time."""
+        w = self.world
+
+        def verdicts(n):
+            return [x["verdict"] for x in self.wait_windows("new", "inputs", n)]
+
+        def rows(windows, shift):
+            self.post("new", [{"x": (i * 7919) % 1000 + shift} for i in range(200 * windows)])
+        rows(3, 600)
+        self.assertEqual(verdicts(3), ["warming", "warming", "ok"], "windows from rows 0, 200 and 400")
+        self.assertIn("the model is new", self.windows("new", "inputs")[1]["summary"])
+        self.assertEqual(self.signals("new", "drift"), [], "one judged window of three")
+        w.promote("new", reason="another one")
+        rows(3, 0)
+        self.assertEqual(verdicts(6)[3:], ["warming", "warming", "ok"], "counted from the new promotion")
+        rows(2, 600)
+        verdicts(8)
+        self.assertEqual(len(self.signals("new", "drift")), 1, "two of the last three")
+        # The rule changes under the live model.
+        w.set_monitors("new", [WARMING.replace("for: 2 of 3", "for: 1 of 1")])
+        rows(1, 0)
+        self.assertEqual(verdicts(9)[8:], ["ok"])
+        self.assertEqual([s["status"] for s in self.signals("new", "drift")], ["resolved"])
 
     def test_silence(self):
         self.post("quiet", [{"x": 1}])
