@@ -53,12 +53,12 @@ struct fastcsv {
   size_t n_fields, column; /* how many; the column of the next one */
   uint64_t *bits;
   uint8_t *codes;
-  uint64_t widest;   /* the mantissas among them, or-ed together */
-  bool integers;     /* some of them are no doubles yet */
-  unsigned unsuited; /* batches to read field by field */
-  bool *holes;       /* by column: some of those fields are no values */
-  uint8_t *want;     /* enum fastcsv_want by column */
-  uint8_t *others;   /* by column, of the four fields that begin there: which are not wanted as numbers, as bits */
+  uint64_t widest;       /* the mantissas among them, or-ed together */
+  bool integers;         /* some of them are no doubles yet */
+  unsigned long_batches; /* to come, as far as can be foreseen: fields of more than 15 characters */
+  bool *holes;           /* by column: some of those fields are no values */
+  uint8_t *want;         /* enum fastcsv_want by column */
+  uint8_t *others;       /* by column, of the four fields that begin there: which are not wanted as numbers, as bits */
 };
 
 /* `want` has n_columns (1 to CSV_FIELDS_MAX) entries. */

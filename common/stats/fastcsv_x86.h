@@ -1,7 +1,8 @@
 /* The parts of fastcsv.c that are written for x86 processors; it includes them in its middle.
  *
  * AVX2: one field in a 32-byte register, its last character last. AVX-512: four fields of up to 15 characters, each at
- * the end of its 16 bytes. Either way a byte that is no digit is 0 or makes the field somebody else's. */
+ * the end of its 16 bytes, or two of up to 21 characters, each at the end of its 32 bytes. Either way a byte that is no
+ * digit is 0 or makes the field somebody else's. */
 #include <immintrin.h>
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
@@ -175,6 +176,54 @@ AVX512 static inline unsigned four_fields(const char *batch, const int32_t *ends
   return refused | (wrong ? parts(wrong) : 0);
 }
 
+/* Reads the fields that end at ends[0] and ends[1] (ends[-1] is the separator before them) as mantissas and codes.
+ * Returns those that it could not read, as bits. */
+AVX512 static inline unsigned two_fields(const char *batch, const int32_t *ends, uint64_t *ret_bits, uint8_t *ret_codes,
+                                         __m128i *widest) {
+  const __m512i from_end =
+      _mm512_broadcast_i64x4(_mm256_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
+                                             21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
+  const __m512i own_half = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi8(4), 1);
+  const uint64_t every_32 = 0x100000001;
+  __m128i ends_two = _mm_loadu_si64(ends), before_two = _mm_loadu_si64(ends - 1);
+  __m128i lens = _mm_add_epi32(_mm_sub_epi32(ends_two, before_two), _mm_set1_epi32(-1));
+  unsigned refused = _mm_cmpgt_epu32_mask(lens, _mm_set1_epi32(DECIMAL_DIGITS_MAX + 2)) & 3u;
+  __mmask64 inside = _mm512_cmpgt_epu8_mask(_mm512_permutexvar_epi8(own_half, _mm512_castsi128_si512(lens)), from_end);
+  __m512i text =
+      _mm512_inserti64x4(_mm512_castsi256_si512(load32(batch + ends[0] - 32)), load32(batch + ends[1] - 32), 1);
+  uint64_t stops = _mm512_mask_cmpeq_epi8_mask(inside, text, _mm512_set1_epi8('.'));
+  uint64_t minuses = _mm512_mask_cmpeq_epi8_mask(inside, text, _mm512_set1_epi8('-'));
+  uint64_t digits = inside & ~(stops | minuses);
+  __m512i values = _mm512_maskz_sub_epi8(digits, text, _mm512_set1_epi8('0'));
+  uint64_t wrong = _mm512_cmpgt_epu8_mask(values, _mm512_set1_epi8(9));
+  wrong |= minuses & inside << 1;                                 /* a minus that is not the first character */
+  wrong |= (digits - every_32) & ~digits & every_32 * 0x80000000; /* no digit at all */
+  __m128i stop = _mm_cvtsi64_si128((long long)stops);
+  refused |= _mm_test_epi32_mask(stop, _mm_add_epi32(stop, _mm_set1_epi32(-1)));
+  __m128i fraction = _mm_lzcnt_epi32(stop); /* DECIMAL_WHOLE without one */
+  /* What stands before the full stop moves one byte to the right, over it. */
+  __mmask64 before =
+      _mm512_cmpge_epu8_mask(from_end, _mm512_permutexvar_epi8(own_half, _mm512_castsi128_si512(fraction)));
+  __m512i lower = _mm512_maskz_shuffle_i64x2(0xCC, values, values, 0xA0); /* the first 16 bytes of each, as its last */
+  values = _mm512_mask_mov_epi8(values, before, _mm512_alignr_epi8(values, lower, 15));
+  /* Pairs, fours, eights, sixteens; of the first sixteen only three can be digits, or there are too many. */
+  __m512i pairs = _mm512_maddubs_epi16(values, _mm512_set1_epi16(0x010A));
+  __m512i fours = _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x00010064));
+  __m512i eights = _mm512_madd_epi16(_mm512_packus_epi32(fours, fours), _mm512_set1_epi32(0x00012710));
+  __m512i sixteens =
+      _mm512_add_epi64(_mm512_mul_epu32(eights, _mm512_set1_epi64(100000000)), _mm512_srli_epi64(eights, 32));
+  __m256i parted = _mm512_castsi512_si256(_mm512_permutexvar_epi64(_mm512_set_epi64(0, 0, 0, 0, 6, 2, 4, 0), sixteens));
+  __m128i high = _mm256_castsi256_si128(parted), low = _mm256_extracti128_si256(parted, 1);
+  refused |= _mm_cmpgt_epu64_mask(high, _mm_set1_epi64x(999));
+  __m128i mantissas = _mm_add_epi64(_mm_mullo_epi64(high, _mm_set1_epi64x(10000000000000000)), low);
+  _mm_storeu_si128((__m128i *)(void *)ret_bits, mantissas);
+  *widest = _mm_or_si128(*widest, mantissas);
+  uint64_t both = (uint64_t)_mm_cvtsi128_si64(fraction);
+  ret_codes[0] = (uint8_t)(both | ((minuses & 0xFFFFFFFF) != 0) << 7);
+  ret_codes[1] = (uint8_t)(both >> 32 | (minuses >> 32 != 0) << 7);
+  return refused | ((wrong & 0xFFFFFFFF) != 0) | (unsigned)(wrong >> 32 != 0) << 1;
+}
+
 /* Whether every n-th separator is a newline, and no other one. */
 static inline bool is_regular(const struct fastcsv *csv, const char *batch, const struct separators *separators) {
   size_t rows = 0;
@@ -202,30 +251,55 @@ take_refused(struct fastcsv *csv, const char *batch, const struct separators *se
   return n;
 }
 
-#define UNSUITED 16 /* batches that are read field by field after one in which few fields were short numbers */
-
-/* The fields that end in a batch, four by four. False when they have to be taken one by one; nothing was done then. */
-AVX512 static bool groups_avx512(struct fastcsv *csv, const char *batch, struct separators *separators) {
-  if (csv->unsuited > 0 || !is_regular(csv, batch, separators)) {
-    csv->unsuited -= csv->unsuited > 0;
-    return false;
-  }
+/* The fields that end in a batch, four by four. Returns how many had to be read otherwise. */
+AVX512 static size_t fours_avx512(struct fastcsv *csv, const char *batch, const struct separators *separators) {
   const struct constants *k = hidden();
   const uint32_t ready = DECIMAL_READY * 0x01010101u;
   uint64_t *bits = csv->bits + csv->n_fields;
   uint8_t *codes = csv->codes + csv->n_fields;
   const uint8_t *others = csv->others;
-  int32_t *ends = separators->at + 1;
+  const int32_t *ends = separators->at + 1;
   size_t n = separators->n, columns = csv->n_columns, index = csv->column, n_refused = 0;
-  for (size_t i = n; i < n + 3; i++) ends[i] = ends[n - 1];
   for (size_t i = 0; i < n; i += 4) {
     unsigned refused = four_fields(batch, ends + i, bits + i, k) | others[index];
     memcpy(codes + i, &ready, sizeof ready);
     if (__builtin_expect(refused != 0, 0)) n_refused += take_refused(csv, batch, separators, i, refused);
     for (index += 4; index >= columns;) index -= columns;
   }
+  return n_refused;
+}
+
+/* The same two by two. */
+AVX512 static void twos_avx512(struct fastcsv *csv, const char *batch, const struct separators *separators) {
+  uint64_t *bits = csv->bits + csv->n_fields;
+  uint8_t *codes = csv->codes + csv->n_fields;
+  const uint8_t *others = csv->others;
+  const int32_t *ends = separators->at + 1;
+  size_t n = separators->n, columns = csv->n_columns, index = csv->column;
+  __m128i widest = _mm_setzero_si128();
+  for (size_t i = 0; i < n; i += 2) {
+    unsigned refused = two_fields(batch, ends + i, bits + i, codes + i, &widest) | (others[index] & 3);
+    if (__builtin_expect(refused != 0, 0)) take_refused(csv, batch, separators, i, refused);
+    for (index += 2; index >= columns;) index -= columns;
+  }
+  csv->widest |= (uint64_t)_mm_cvtsi128_si64(widest) | (uint64_t)_mm_extract_epi64(widest, 1);
+  csv->integers = true;
+}
+
+#define LONG_BATCHES 32 /* are read two by two after one of which few fields were read four by four */
+
+/* The fields that end in a batch, in groups. False when they have to be taken one by one; nothing was done then. */
+AVX512 static bool groups_avx512(struct fastcsv *csv, const char *batch, struct separators *separators) {
+  size_t n = separators->n;
+  if (!is_regular(csv, batch, separators)) return false;
+  for (size_t i = n + 1; i < n + 4; i++) separators->at[i] = separators->at[n];
+  if (csv->long_batches > 0) {
+    csv->long_batches--;
+    twos_avx512(csv, batch, separators);
+  } else if (fours_avx512(csv, batch, separators) > n / 4) {
+    csv->long_batches = LONG_BATCHES;
+  }
   csv->n_fields += n;
-  csv->column = (csv->column + n) % columns;
-  if (n_refused > n / 2) csv->unsuited = UNSUITED;
+  csv->column = (csv->column + n) % csv->n_columns;
   return true;
 }
