@@ -40,13 +40,12 @@ static enum drift_direction direction_of(const struct drift_column *c) {
   return spread_now >= 1.25 * spread_ref || spread_now <= 0.8 * spread_ref ? DRIFT_SPREAD : DRIFT_SHAPE;
 }
 
-/* Of categories: unseen values are left out of the chi-square and tested apart, so two tests make one p. */
+/* Of categories: unseen values are tested apart, too, so two tests make one p. */
 static double p_of(const struct distances *d) {
   if (!d->categorical) return d->chi2.p_value;
   if (d->n_ref == 0 || d->n_now == 0) return NAN;
-  double known = isnan(d->chi2.p_value) ? 1 : d->chi2.p_value; /* NaN: all values are unseen */
   double unseen = d->unseen.z > 0 ? d->unseen.p_value : 1;
-  return fmin(1, 2 * fmin(known, unseen));
+  return fmin(1, 2 * fmin(d->chi2.p_value, unseen));
 }
 
 void drift_measure(const struct profile_column *ref, const struct profile_column *now, struct drift_column *c) {
@@ -59,7 +58,7 @@ void drift_measure(const struct profile_column *ref, const struct profile_column
     sketch_quantiles(&now->sketch, drift_quantile_levels, DRIFT_QUANTILES, c->quantiles_now);
   }
   c->p_value = p_of(&c->d);
-  c->effect = c->d.psi;
+  c->effect = c->d.categorical ? c->d.common.psi : c->d.psi;
   c->direction = direction_of(c);
 }
 
@@ -117,8 +116,10 @@ static void look_back(const struct drift_rule *rule, const struct drift_memory *
 
 static void moved_words(const struct drift_column *c, char *out, size_t size) {
   if (c->d.categorical) {
-    snprintf(out, size, "of which %.2f is noise, largest change of a share %.1f points, %.1f %% unseen", c->d.psi_noise,
-             100 * c->d.linf, 100 * c->d.unseen.now);
+    char chance[48] = "";
+    if (c->d.unseen.ref > 0) snprintf(chance, sizeof chance, " where %.1f %% is chance", 100 * c->d.unseen.ref);
+    snprintf(out, size, "of which %.2f is noise, largest change of a share %.1f points, %.1f %% unseen%s",
+             c->d.common.noise, 100 * c->d.common.linf, 100 * c->d.unseen.now, chance);
     return;
   }
   const char *way = c->quantiles_now[2] > c->quantiles_ref[2]   ? "up"
@@ -131,20 +132,20 @@ static void moved_words(const struct drift_column *c, char *out, size_t size) {
 }
 
 static void drift_words(const struct drift_rule *rule, struct drift_column *c) {
-  char p[MEASURE_P_SIZE], moved[160];
+  char p[MEASURE_P_SIZE], moved[200];
+  double psi = c->effect;
   measure_p_words(c->p_adjusted, p);
   moved_words(c, moved, sizeof moved);
   if (c->verdict == DRIFT_DRIFT) {
     char windows[64] = "drift";
     if (rule->of > 1) snprintf(windows, sizeof windows, "drift in %u of the last %u windows", c->hits, c->judged);
-    snprintf(c->why, sizeof c->why, "%s: PSI %.2f, %s, %s; %llu values against %llu", windows, c->d.psi, moved, p,
+    snprintf(c->why, sizeof c->why, "%s: PSI %.2f, %s, %s; %llu values against %llu", windows, psi, moved, p,
              (unsigned long long)c->d.n_now, (unsigned long long)c->d.n_ref);
   } else if (c->hit)
-    snprintf(c->why, sizeof c->why, "moved (PSI %.2f, %s, %s), in %u of the %u windows needed", c->d.psi, moved, p,
-             c->hits, rule->hits);
+    snprintf(c->why, sizeof c->why, "moved (PSI %.2f, %s, %s), in %u of the %u windows needed", psi, moved, p, c->hits,
+             rule->hits);
   else
-    snprintf(c->why, sizeof c->why, "as in the reference: PSI %.2f (limit %.2g), %s, %s", c->d.psi, rule->psi, moved,
-             p);
+    snprintf(c->why, sizeof c->why, "as in the reference: PSI %.2f (limit %.2g), %s, %s", psi, rule->psi, moved, p);
 }
 
 /* ---- deciding ---- */
@@ -180,7 +181,8 @@ static bool judge_alone(const struct drift_rule *rule, const struct drift_input 
 
 static bool is_large(const struct drift_rule *rule, const struct distances *d) {
   if (!d->categorical) return d->psi >= rule->psi;
-  return d->psi - d->psi_noise >= rule->psi || d->noise_corrected >= rule->linf;
+  return d->common.psi - d->common.noise >= rule->psi ||
+         measure_noise_corrected(d->common.linf, (double)d->n_ref, (double)d->n_now) >= rule->linf;
 }
 
 void drift_decide(const struct drift_rule *rule, const struct drift_input *inputs, size_t n, int64_t from,

@@ -8,9 +8,10 @@
  * 3. insufficient: too few values on a side (en = n m / (n + m) under 4);
  * 4. hit: large and not by chance. Numbers: PSI >= `psi` over the decile bins. Categories: PSI less its noise >= `psi`
  *    (with a hundred categories the noise of 200 rows alone is 0.5), or the noise-corrected largest difference of
- *    shares >= `linf`. And the column's p-value, adjusted over all columns of the
- * window that came this far (Benjamini-Hochberg), < `p_value`. That p is the chi-square's over the decile bins, or for
- *    categories twice the smaller of the chi-square's (rare ones pooled) and of the test for unseen values;
+ *    shares >= `linf`, both over the groups that are fair to decide by (distances.common). And the column's p-value,
+ *    adjusted over all columns of the window that came this far (Benjamini-Hochberg), < `p_value`. That p is the
+ *    chi-square's over the decile bins, or for categories twice the smaller of the chi-square's (rare ones and unseen
+ *    ones pooled) and of the test for unseen values;
  * 5. drift: at least `hits` of the last `of` windows of this column that could be judged are hits, this one included.
  * A fault is therefore never drift, and windows in fault or insufficient count neither for nor against drift.
  *
@@ -101,7 +102,7 @@ struct drift_column {
   int64_t since_row;     /* `from` of the first window of this run of hits; -1 when not hit and not drift */
   struct distances d;
   double p_value, p_adjusted; /* of the column's test, and over the window's columns */
-  double effect;              /* how much it moved: PSI; of a fault how much the share grew */
+  double effect;              /* how much it moved: PSI (of texts the common one); of a fault how much the share grew */
   enum drift_direction direction;
   double quantiles_ref[DRIFT_QUANTILES], quantiles_now[DRIFT_QUANTILES]; /* numbers only */
   size_t n_faults;

@@ -133,19 +133,26 @@ struct distance_wasserstein distance_wasserstein_sorted(const double *ref, size_
 
 #define POOL_GROUPS_MAX 512
 
+/* Groups 0 .. kept - 1 that are not rare, behind group 0 with all others. Returns how many. */
+static size_t pool(const uint64_t *ref, const uint64_t *now, size_t kept, size_t k, double rare, uint64_t *ret_ref,
+                   uint64_t *ret_now) {
+  double all_ref = total_of(ref, k), all_now = total_of(now, k), all = all_ref + all_now;
+  double least = rare > 0 ? fmax(rare, DISTANCE_EXPECTED_MIN / fmin(all_ref, all_now)) * all : 0;
+  size_t n = 1;
+  ret_ref[0] = ret_now[0] = 0;
+  for (size_t i = 0; i < k; i++) {
+    size_t into = i >= kept || (double)ref[i] + (double)now[i] < least ? 0 : n++;
+    if (into) ret_ref[into] = ret_now[into] = 0;
+    ret_ref[into] += ref[i];
+    ret_now[into] += now[i];
+  }
+  return n;
+}
+
 struct measure_chi2 distance_chi2_pooled(const uint64_t *ref, const uint64_t *now, size_t k, double rare) {
   uint64_t a[POOL_GROUPS_MAX + 1], b[POOL_GROUPS_MAX + 1];
   if (k > POOL_GROUPS_MAX) return (struct measure_chi2){.statistic = NAN, .p_value = NAN};
-  double all = total_of(ref, k) + total_of(now, k);
-  size_t kept = 1; /* group 0 is the pool */
-  a[0] = b[0] = 0;
-  for (size_t i = 0; i < k; i++) {
-    size_t into = (double)ref[i] + (double)now[i] < rare * all ? 0 : kept++;
-    if (into) a[into] = b[into] = 0;
-    a[into] += ref[i];
-    b[into] += now[i];
-  }
-  return measure_chi2_counts(a, b, kept);
+  return measure_chi2_counts(a, b, pool(ref, now, k, k, rare, a, b));
 }
 
 /* ---- everything at once ---- */
@@ -153,7 +160,6 @@ struct measure_chi2 distance_chi2_pooled(const uint64_t *ref, const uint64_t *no
 void distance_none(struct distances *d) {
   const struct measure_share none = {.ref = NAN, .now = NAN, .z = NAN, .p_value = NAN};
   *d = (struct distances){.psi = NAN,
-                          .psi_noise = NAN,
                           .ks = {.statistic = NAN, .bound = NAN, .p_value = NAN},
                           .js = NAN,
                           .tvd = NAN,
@@ -162,16 +168,14 @@ void distance_none(struct distances *d) {
                           .wasserstein = {.raw = NAN, .normed = NAN},
                           .chi2 = {.statistic = NAN, .p_value = NAN},
                           .noise_corrected = NAN,
+                          .common = {.psi = NAN, .noise = NAN, .linf = NAN},
                           .missing = none,
                           .type = none,
                           .unseen = none};
 }
 
 static void group_distances(const uint64_t *p, const uint64_t *q, size_t k, struct distances *d) {
-  double groups = 0;
-  for (size_t i = 0; i < k; i++) groups += p[i] > 0 || q[i] > 0;
   d->psi = measure_psi_counts(p, q, k);
-  if (!isnan(d->psi)) d->psi_noise = (groups - 1) * (1 / (double)d->n_ref + 1 / (double)d->n_now);
   d->js = distance_js_counts(p, q, k);
   d->tvd = distance_tvd_counts(p, q, k);
   d->hellinger = distance_hellinger_counts(p, q, k);
@@ -196,13 +200,39 @@ void distance_numeric(const struct sketch *ref, const struct sketch *now, struct
   d->noise_corrected = measure_noise_corrected(d->ks.statistic, (double)ref->finite, (double)now->finite);
 }
 
+/* How many values of the reference stand for unseen ones to come: those that it had once, less what its filter will
+ * take for known ones. */
+static uint64_t expected_unseen(const struct category *ref) {
+  return (uint64_t)rint((double)ref->once * (1 - category_unseen_error(&ref->dict)));
+}
+
 static struct measure_share unseen_change(const struct category *ref, const struct category *now) {
   uint64_t n = category_present(ref), m = category_present(now);
-  struct measure_share share = measure_share_change(ref->once, n, now->unseen, m);
+  struct measure_share share = measure_share_change(expected_unseen(ref), n, now->unseen, m);
   if (!n || !m) return share;
   share.z *= sqrt((1 / (double)n + 1 / (double)m) / (2 / (double)n + 1 / (double)m));
   if (share.z != 0) share.p_value = special_normal_two_sided(share.z);
   return share;
+}
+
+/* The test and the sizes that a decision may lean on. `k` groups with `other` and `unseen` at the end. */
+static void common_distances(const struct category *ref, const uint64_t *p, const uint64_t *q, size_t k,
+                             struct distances *d) {
+  uint64_t a[CATEGORY_GROUPS_MAX + 2], b[CATEGORY_GROUPS_MAX + 2];
+  double groups = 0;
+  size_t n = pool(p, q, k - 2, k, DISTANCE_RARE, a, b);
+  d->chi2 = measure_chi2_counts(a, b, n);
+  if (d->n_ref == 0 || d->n_now == 0) return;
+  uint64_t unseen = expected_unseen(ref);
+  a[n] = unseen < a[0] ? unseen : a[0];
+  b[n] = q[k - 1];
+  a[0] -= a[n];
+  b[0] -= b[n];
+  n++;
+  for (size_t i = 0; i < n; i++) groups += a[i] > 0 || b[i] > 0;
+  d->common.psi = measure_psi_counts(a, b, n);
+  d->common.noise = (groups - 1) * (1 / (double)d->n_ref + 1 / (double)d->n_now);
+  d->common.linf = distance_linf_counts(a, b, n);
 }
 
 void distance_categorical(const struct category *ref, const struct category *now, struct distances *d) {
@@ -219,7 +249,7 @@ void distance_categorical(const struct category *ref, const struct category *now
   size_t k = category_groups(ref, p);
   if (category_groups(now, q) != k) return;
   group_distances(p, q, k, d);
-  d->chi2 = distance_chi2_pooled(p, q, k - 1, DISTANCE_RARE);
+  common_distances(ref, p, q, k, d);
   d->noise_corrected = measure_noise_corrected(d->linf, (double)d->n_ref, (double)d->n_now);
 }
 

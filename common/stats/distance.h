@@ -46,9 +46,11 @@ struct distance_wasserstein distance_wasserstein(const struct sketch *ref, const
 struct distance_wasserstein distance_wasserstein_sorted(const double *ref, size_t n, const double *now, size_t m);
 
 /* Chi-square test of homogeneity (measure_chi2_counts()) where groups with less than `rare` of both sides' rows taken
- * together are pooled into one first: a test on many rare categories has neither power nor the right distribution.
- * `rare` 0 pools nothing, 0.01 is the usual. Source: Cochran 1954 on small expectations; deepchecks pools the same. */
+ * together, or so few that fewer than DISTANCE_EXPECTED_MIN are expected on the smaller side, are pooled into one
+ * first: a test on many rare categories has neither power nor the right distribution. `rare` 0 pools nothing, 0.01 is
+ * the usual. Source: Cochran 1954 on small expectations; deepchecks pools the same. */
 #define DISTANCE_RARE 0.01
+#define DISTANCE_EXPECTED_MIN 3
 struct measure_chi2 distance_chi2_pooled(const uint64_t *ref, const uint64_t *now, size_t k, double rare);
 
 /* Every measure of one column. NaN where it does not apply. */
@@ -57,19 +59,31 @@ struct distances {
   uint64_t n_ref, n_now;       /* values: finite numbers, or texts */
   uint64_t rows_ref, rows_now; /* cells */
   double psi;                  /* measure_psi(); of a category over its groups, with the same floor */
-  double psi_noise;     /* what it is on average without drift: (k - 1)(1/n + 1/m), k groups that hold anything */
-  struct measure_ks ks; /* numbers only: NaN and not sufficient for a category */
+  struct measure_ks ks;        /* numbers only: NaN and not sufficient for a category */
   double js, tvd, hellinger, linf;
   struct distance_wasserstein wasserstein; /* numbers only */
-  struct measure_chi2 chi2;     /* numbers: over the decile bins; categories: rare ones pooled, unseen ones left out */
+  /* Numbers: over the decile bins. Categories: the common ones, and one group of all others: rare, `other`, unseen. */
+  struct measure_chi2 chi2;
   double noise_corrected;       /* measure_noise_corrected() of KS D, or of linf for a category */
   struct measure_share missing; /* cells without a usable value */
   /* Numbers: cells that are no number (of those that are there). Categories: values that read as numbers. */
   struct measure_share type;
   /* Categories only: values that the reference has not. `ref` is what a sample without drift would show by chance, the
-   * share of values that the reference has once (Good 1953), not 0: with many rare values some are always new. That
-   * estimate is about twice as noisy as a share, so z = (now - ref) / sqrt(s (1 - s) (2/n + 1/m)). */
+   * share of values that the reference has once (Good 1953), not 0: with many rare values some are always new; less the
+   * part of them that the reference's filter does not recognise (category_unseen_error()). That estimate is about twice
+   * as noisy as a share, so z = (now - ref) / sqrt(s (1 - s) (2/n + 1/m)). */
   struct measure_share unseen;
+  /* Categories only: what is fair to decide by. Which values are kept, and which are `other`, was chosen by the
+   * reference's own counts: of many values about alike, those that happened to be frequent in it were kept, and are so
+   * no more in the next sample; and values that it had once are partly replaced by unseen ones. So PSI and L-infinity
+   * over kept values, `other` and `unseen` are large without drift. These are over groups that no side chose: values
+   * that both sides together have often (as for chi2), unseen ones, for which the reference's share is Good's estimate,
+   * and the rest. Nothing is told about how rare values change among themselves. */
+  struct {
+    double psi;
+    double noise; /* what psi is on average without drift: (k - 1)(1/n + 1/m), k groups that hold anything */
+    double linf;
+  } common;
 };
 /* Both on one grid, or one dictionary. About two microseconds a column. */
 void distance_numeric(const struct sketch *ref, const struct sketch *now, struct distances *ret);

@@ -65,8 +65,7 @@ static void set_measures(json_t *column, json_t *reasons, const struct drift_fil
              : d->wasserstein.constant_broken
                  ? "the reference has one single value: no deviation to divide by"
                  : "the reference's values are too close together to count their deviation");
-  set_object(column, reasons, "chi2", chi2,
-             values ? "none of the current file's values occurs in the reference" : no_values(c));
+  set_object(column, reasons, "chi2", chi2, no_values(c));
   set_number(column, reasons, "tvd", d->tvd, no_values(c));
   set_number(column, reasons, "hellinger", d->hellinger, no_values(c));
   set_number(column, reasons, "linf", d->linf, no_values(c));
