@@ -118,7 +118,8 @@ static void moved_words(const struct drift_column *c, char *out, size_t size) {
   if (c->d.categorical) {
     char chance[48] = "";
     if (c->d.unseen.ref > 0) snprintf(chance, sizeof chance, " where %.1f %% is chance", 100 * c->d.unseen.ref);
-    snprintf(out, size, "of which %.2f is noise, largest change of a share %.1f points, %.1f %% unseen%s",
+    snprintf(out, size,
+             "over common values, of which %.2f is noise, largest change of a share %.1f points, %.1f %% unseen%s",
              c->d.common.noise, 100 * c->d.common.linf, 100 * c->d.unseen.now, chance);
     return;
   }
