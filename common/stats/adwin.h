@@ -9,8 +9,11 @@
  * dropped and the search begins again.
  *
  * Source: Bifet and Gavalda, "Learning from time-changing data with adaptive windowing", SDM 2007; parameters, defaults
- * and every deviation from the paper as river's drift.ADWIN, which skips the newest bucket of each row as a border and
- * starts anew with the value after a drift. Memory is bounded: 48 rows, which 10^14 values do not fill. */
+ * and every deviation from the paper as river's drift.ADWIN up to 0.21, which skips the newest bucket of each row as a
+ * border and starts anew with the value after a drift: the same indices on any stream. (river 0.22 and newer try every
+ * border, and so find a drift a few clocks earlier or later.) Edge cases: a number that is not finite is passed over; a
+ * stream whose values are all equal never drifts, its variance is 0. Memory is bounded: 48 rows, which 10^14 values do
+ * not fill. */
 #ifndef ORCH_STATS_ADWIN_H
 #define ORCH_STATS_ADWIN_H
 

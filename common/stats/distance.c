@@ -60,15 +60,18 @@ static struct distance_wasserstein wasserstein_of(double raw, double deviation, 
 
 /* The part of the integral in one bin [a, b]: F begins at f, grows by p and its values have the mean x; G, g, q, y
  * alike; `after` is F - G at b. The integral of F - G itself is exact: F adds p over (x, b] on average. When F and G do
- * not cross in the bin its size is the part; when they do (they differ in sign at a and b), at least what straight
- * lines would give. */
+ * not cross in the bin its size is the part. When they do (they differ in sign at a and b), it is at least what even
+ * values would give: as wide around the mean of all of them as the bin has room for, so that a gap beside them counts
+ * whole. */
 static double bin_part(double a, double b, double f, double p, double x, double g, double q, double y, double after) {
-  double integral = (b - a) * (f - g);
-  if (p > 0) integral += p * (b - x);
-  if (q > 0) integral -= q * (b - y);
+  double integral = (b - a) * (f - g), mean = 0;
+  if (p > 0) integral += p * (b - x), mean += p / (p + q) * x;
+  if (q > 0) integral -= q * (b - y), mean += q / (p + q) * y;
   double before = f - g, part = fabs(integral);
   if (before * after < 0) {
-    double lines = (b - a) * (before * before + after * after) / 2 / (fabs(before) + fabs(after));
+    double left = mean - a, right = b - mean, width = 2 * fmin(left, right);
+    double lines = width * (before * before + after * after) / 2 / (fabs(before) + fabs(after)) +
+                   (b - a - width) * fabs(left < right ? after : before);
     if (lines > part) part = lines;
   }
   return part;

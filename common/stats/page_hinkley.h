@@ -2,8 +2,10 @@
  *
  *   mean += (x - mean) / n;   S = max(0, alpha S + x - mean - delta);   drift when n >= min_instances and S >= lambda.
  *
- * Upward only: an error that falls is no reason for anything. Source: Page 1954 and Hinkley 1971, in the form with
- * forgetting of river's drift.PageHinkley, its defaults too; starts anew with the value after a drift. */
+ * Upward only: an error that falls is no reason for anything. Starts anew with the value after a drift. Source: Page
+ * 1954 and Hinkley 1971, in the form with forgetting of scikit-multiflow and river's first releases, with river's
+ * defaults. (river 0.14 and newer compare the sum with its own minimum instead of with 0, and watch both ways unless
+ * told otherwise: the first drift of a stream is nearly always the same, later ones may lie some values apart.) */
 #ifndef ORCH_STATS_PAGE_HINKLEY_H
 #define ORCH_STATS_PAGE_HINKLEY_H
 

@@ -78,7 +78,7 @@ static void print_footer(struct cli *cli, const struct drift_files *files) {
     cli_printf("; every number was kept, so the measures are exact.\n");
   else
     cli_printf(". Every row was counted; the bins are from a sample of %llu reference rows:\n"
-               "KS is within 0.004 (0.02 where many values are equal), PSI within 3 %%.\n",
+               "KS is within 0.004 and PSI within 3 %% (0.02 and 20 %% where many values are equal).\n",
                (unsigned long long)files->sampled_rows);
   if (files->n_only_cur == 0) return;
   cli_printf("Not compared, since only %s has it:", cli_safe(cli, files->cur.name));

@@ -145,9 +145,9 @@ const struct cli_verb verb_drift = {
             "A file may be larger than memory. Up to 2,000,000 numbers are kept and measured\n"
             "exactly; of more, every row is counted in bins whose edges come from a sample\n"
             "of REF: KS is then within 0.004 (0.02 where many values are equal), PSI within\n"
-            "3 % (5 % where a distribution ends abruptly), Wasserstein within 0.5 %. A column\n"
-            "is numeric unless more than half of REF's cells are texts. One of the two may\n"
-            "be - for standard input.\n"
+            "3 % (20 % where a decile lies between equal values or in a gap), Wasserstein\n"
+            "within 0.5 %. A column is numeric unless more than half of REF's cells are texts.\n"
+            "One of the two may be - for standard input.\n"
             "--json prints every measure; null where one does not apply, with the reason.\n"
             "Exit code 0 whatever is found, unless --exit-code asks for 1.",
     .examples = "orch drift train.csv today.csv\norch drift train.csv today.csv --columns income,age --json\n"

@@ -5,8 +5,10 @@
  * 1,500,000 numbers), spread over all of the file, and then every row of both files is counted on them: the counts are
  * exact, only where the edges lie is estimated. A decile edge is within 0.4 percentage points of its quantile in 19 of
  * 20 cases (two standard errors of a share of one half, 75,000 rows). KS is then within 0.004 of the exact statistic
- * (0.02 where the data have atoms), Wasserstein within 0.5 % (1 % with heavy tails, 5 % below 0.05 deviations), PSI
- * within 3 % (5 % where the density ends abruptly, so that a little of a bin is much).
+ * (0.02 where the data have atoms), Wasserstein within 0.5 % (1 % with heavy tails, 5 % below 0.05 deviations; where
+ * single values make the deviation, about 0.005 deviations), PSI within 3 % (5 % where the density ends abruptly, so
+ * that a little of a bin is much; 20 % where a decile lies just between two atoms or in a gap, so that the sample's
+ * decile may be on the other side).
  *
  * A column is numeric unless more than half of the reference's cells that are there are no numbers (judged on the
  * sample where there is one). Categorical columns are counted as category.h says, the reference's dictionary from all
