@@ -5,7 +5,8 @@
  * Upward only: an error that falls is no reason for anything. Starts anew with the value after a drift. Source: Page
  * 1954 and Hinkley 1971, in the form with forgetting of scikit-multiflow and river's first releases, with river's
  * defaults. (river 0.14 and newer compare the sum with its own minimum instead of with 0, and watch both ways unless
- * told otherwise: the first drift of a stream is nearly always the same, later ones may lie some values apart.) */
+ * told otherwise: their drifts may lie some values apart from these.) Edge case: a number that is not finite is passed
+ * over. */
 #ifndef ORCH_STATS_PAGE_HINKLEY_H
 #define ORCH_STATS_PAGE_HINKLEY_H
 
