@@ -139,6 +139,8 @@ static bool check_arg_count(const struct cli *cli, const struct cli_verb *verb, 
 
 static bool run(struct cli *cli, int argc, char **argv, struct err *err) {
   bool help = false;
+  static char version[] = "version";
+  if (argc >= 2 && strcmp(argv[1], "--version") == 0) argv[1] = version; /* what everybody tries first */
   if (!parse_options(cli, argc, argv, NULL, &help, err)) return false;
   int first = optind;
   if (help || first >= argc) {

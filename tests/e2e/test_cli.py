@@ -317,6 +317,10 @@ class CliTest(unittest.TestCase):
             self.assertIsInstance(self.json(*words), dict, words)
             self.assertTrue(self.orch(*words).stdout, words)
 
+    def test_version_as_everybody_asks_for_it(self):
+        self.assertEqual(self.orch("--version").stdout, self.orch("version").stdout)
+        self.assertEqual(self.orch("--version", "--json").stdout, self.orch("version", "--json").stdout)
+
     def test_tokens(self):
         secret = self.orch("token", "create", "ci", "--scope", "signal", "--scope", "read").stdout.strip()
         self.assertRegex(secret, r"^orch_[A-Za-z0-9_-]{43}$")
