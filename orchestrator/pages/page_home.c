@@ -20,13 +20,19 @@ static enum urgency urgency_of(const json_t *p) {
 
 /* ---- what needs somebody ---- */
 
-static void note_open(struct page *page, const char *kind, unsigned *count) {
+/* False for one that is too much: it is only counted. */
+static bool note_open(struct page *page, const char *kind, unsigned *count) {
+  if (*count >= NOTES_MAX) {
+    (*count)++;
+    return false;
+  }
   if ((*count)++ == 0) {
     html_literal(&page->h, "<section aria-labelledby=\"needs\"><h2 id=\"needs\">Needs somebody</h2>");
     html_open_class(&page->h, "ul", "notes");
   }
   html_open(&page->h, "li");
   html_attrf(&page->h, "class", "note %s", kind);
+  return true;
 }
 
 /* "ml-owners (1 more), risk": the rules that are not met yet. */
@@ -47,8 +53,7 @@ static void waits_for(struct page *page, const json_t *gate) {
 static void note_gate(struct page *page, const json_t *p, unsigned *count) {
   const json_t *gate = doc_object(p, "gate");
   struct html *h = &page->h;
-  if (!gate) return;
-  note_open(page, "wait", count);
+  if (!gate || !note_open(page, "wait", count)) return;
   page_link_proposal(page, doc_int(gate, "proposal"));
   html_textf(h, " %s@%lld waits for ", doc_text(p, "pipeline") ? doc_text(p, "pipeline") : "?",
              (long long)doc_int(gate, "version"));
@@ -65,8 +70,7 @@ static void note_gate(struct page *page, const json_t *p, unsigned *count) {
 static void note_hold(struct page *page, const json_t *p, unsigned *count) {
   const json_t *hold = doc_object(p, "hold");
   struct html *h = &page->h;
-  if (!hold) return;
-  note_open(page, "wait", count);
+  if (!hold || !note_open(page, "wait", count)) return;
   page_link_pipeline(page, doc_text(p, "pipeline"));
   html_literal(h, " is on hold: ");
   html_element(h, "bdi", NULL, doc_text(hold, "reason"));
@@ -79,16 +83,15 @@ static void note_hold(struct page *page, const json_t *p, unsigned *count) {
   html_close(h);
 }
 
-/* Signals that wait for a person, or tell of broken data. */
+/* Signals that wait for a person, or tell of broken data. What waits in an incident is told once, as that. */
 static void note_signals(struct page *page, const json_t *p, unsigned *count) {
   size_t i;
   json_t *s;
   struct html *h = &page->h;
   json_array_foreach(json_object_get(p, "firing"), i, s) {
     bool fault = doc_is(s, "kind", "data_fault");
-    if (!fault && !doc_is(s, "disposition", "held")) continue;
-    if (*count >= NOTES_MAX) return;
-    note_open(page, fault ? "bad" : "wait", count);
+    if (!fault && (!doc_is(s, "disposition", "held") || doc_int(s, "incident") > 0)) continue;
+    if (!note_open(page, fault ? "bad" : "wait", count)) continue;
     page_link_pipeline(page, doc_text(p, "pipeline"));
     html_literal(h, ": ");
     html_element(h, "bdi", NULL, doc_text(s, "title"));
@@ -106,8 +109,8 @@ static void note_incidents(struct page *page, const json_t *incidents, unsigned 
   json_t *incident;
   struct html *h = &page->h;
   json_array_foreach(incidents, i, incident) {
-    if (i >= NOTES_MAX || (doc_text(incident, "state") && !doc_is(incident, "state", "open"))) continue;
-    note_open(page, "alarm", count);
+    if (doc_text(incident, "state") && !doc_is(incident, "state", "open")) continue;
+    if (!note_open(page, "alarm", count)) continue;
     html_open(h, "a");
     html_attrf(h, "href", "/incidents/%lld", (long long)doc_int(incident, "incident"));
     html_textf(h, "Incident %lld", (long long)doc_int(incident, "incident"));
@@ -129,13 +132,13 @@ static void needs(struct page *page, const json_t *pipelines, const json_t *inci
   json_t *p;
   note_incidents(page, incidents, &count);
   json_array_foreach(pipelines, i, p) {
-    if (count >= NOTES_MAX) break;
     note_gate(page, p, &count);
     note_hold(page, p, &count);
     note_signals(page, p, &count);
   }
   if (count == 0) return;
   html_close(&page->h);
+  page_more(page, count, NOTES_MAX);
   html_literal(&page->h, "</section>");
 }
 
@@ -253,6 +256,7 @@ static void lead(struct page *page, const json_t *pipelines) {
   html_open(&page->h, "span");
   page_count(page, (json_int_t)firing, "signal firing", "signals firing");
   html_close(&page->h);
+  html_literal(&page->h, "<a href=\"/incidents\">incidents</a>");
   html_close(&page->h);
 }
 

@@ -1,7 +1,8 @@
-/* One incident: several pipelines that share something fire together, and a person says whether they retrain. */
+/* Incidents: several pipelines that share something fire together, and a person says whether they retrain. */
 #include "pages/page.h"
 
 #define MEMBERS_MAX 200
+#define INCIDENTS_MAX 500
 
 static void members(struct page *page, const json_t *all) {
   size_t i;
@@ -38,6 +39,7 @@ static void members(struct page *page, const json_t *all) {
     html_close(h);
   }
   page_table_end(page);
+  page_more(page, json_array_size(all), MEMBERS_MAX);
   page_section_end(page);
 }
 
@@ -92,7 +94,7 @@ void page_incident(struct strbuf *out, const struct page_frame *frame, const jso
   struct page page;
   struct html *h = &page.h;
   CLEANUP(mem_free_p) char *title = mem_printf("Incident %lld", (long long)doc_int(document, "incident"));
-  page_begin(&page, out, frame, title, "/", "Overview");
+  page_begin(&page, out, frame, title, "/incidents", "Incidents");
   html_open(h, "div");
   html_open_class(h, "div", "title");
   html_element(h, "h1", NULL, title);
@@ -103,4 +105,71 @@ void page_incident(struct strbuf *out, const struct page_frame *frame, const jso
   members(&page, json_object_get(document, "members"));
   CLEANUP(mem_free_p) char *json_path = mem_printf("/v1/incidents/%lld", (long long)doc_int(document, "incident"));
   page_end(&page, json_path);
+}
+
+/* ---- all of them ---- */
+
+static void row(struct page *page, const json_t *incident) {
+  struct html *h = &page->h;
+  long long id = (long long)doc_int(incident, "incident");
+  html_open(h, "tr");
+  html_open(h, "th");
+  html_attr(h, "scope", "row");
+  html_open(h, "a");
+  html_attrf(h, "href", "/incidents/%lld", id);
+  html_textf(h, "%lld", id);
+  html_close(h);
+  html_close(h);
+  html_open(h, "td");
+  html_element(h, "bdi", NULL, doc_text(incident, "summary"));
+  if (doc_text(incident, "close_reason")) {
+    html_open_class(h, "p", "small soft");
+    html_text(h, doc_text(incident, "closed_by"));
+    html_text(h, doc_text(incident, "closed_by") ? ": " : "");
+    html_element(h, "bdi", NULL, doc_text(incident, "close_reason"));
+    html_close(h);
+  }
+  html_close(h);
+  html_open(h, "td");
+  page_state(page, doc_text(incident, "state"));
+  html_close(h);
+  page_cell_number(page, doc_number(incident, "waiting"));
+  html_open_class(h, "td", "nowrap");
+  page_time(page, incident, "opened_at");
+  html_close(h);
+  html_open_class(h, "td", "nowrap");
+  page_time(page, incident, "closed_at");
+  html_close(h);
+  html_close(h);
+}
+
+void page_incidents(struct strbuf *out, const struct page_frame *frame, const json_t *document) {
+  struct page page;
+  const json_t *all = json_object_get(document, "incidents");
+  json_int_t next = doc_int(document, "next");
+  size_t i;
+  json_t *incident;
+  page_begin(&page, out, frame, "Incidents", "/", "Overview");
+  html_literal(&page.h,
+               "<div><h1>Incidents</h1><p class=\"lead\">Pipelines that share something and fired together. What "
+               "waits in one retrains when a person releases it.</p></div>");
+  html_open_class(&page.h, "section", "card");
+  if (json_array_size(all) == 0)
+    html_literal(&page.h, "<p>There were none.</p>");
+  else
+    page_table(&page, "Incidents, the newest first",
+               (const char *const[]){"incident", "what", "state", ">waiting", "opened", "closed", NULL});
+  json_array_foreach(all, i, incident) {
+    if (i == INCIDENTS_MAX) break;
+    row(&page, incident);
+  }
+  if (json_array_size(all) > 0) page_table_end(&page);
+  if (next > 0) {
+    html_open_class(&page.h, "p", "soft why");
+    html_literal(&page.h, "older ones: ");
+    html_elementf(&page.h, "code", NULL, "orch incidents --after %lld", (long long)next);
+    html_close(&page.h);
+  }
+  html_close(&page.h);
+  page_end(&page, "/v1/incidents");
 }

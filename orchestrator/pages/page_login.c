@@ -8,7 +8,7 @@ bool page_is_ours(const char *path) {
   for (const char *at = path; *at; at++) /* goes into a header; and no path of ours climbs */
     if ((unsigned char)*at >= 0x80 || strchr("'\"<>;", *at) || strncmp(at, "/.", 2) == 0) return false;
   return strcmp(path, "/") == 0 || strncmp(path, "/pipelines/", 11) == 0 || strncmp(path, "/proposals/", 11) == 0 ||
-         strncmp(path, "/incidents/", 11) == 0;
+         strncmp(path, "/incidents/", 11) == 0 || strcmp(path, "/incidents") == 0;
 }
 
 static void note(struct page *page, const char *kind, const char *text, const char *hint) {

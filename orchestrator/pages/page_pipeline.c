@@ -54,7 +54,14 @@ static void head(struct page *page, const json_t *p, const char *name) {
     page_badge(page, "good", "live");
     html_textf(h, "version %lld", (long long)doc_int(live, "version"));
   } else {
-    html_element(h, "span", "soft", "nothing live yet");
+    html_open_class(h, "span", "soft");
+    html_text(h, "nothing live yet");
+    if (json_array_size(json_object_get(p, "proposals")) == 0) {
+      html_text(h, ": ");
+      html_elementf(h, "code", NULL, "orch propose %s --reason WHY", name);
+      html_text(h, " asks for the first version");
+    }
+    html_close(h);
   }
   html_close(h);
   if (hold) {

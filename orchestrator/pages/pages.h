@@ -27,6 +27,8 @@ void page_home(struct strbuf *out, const struct page_frame *frame, const json_t 
 void page_pipeline(struct strbuf *out, const struct page_frame *frame, const json_t *document);
 /* GET /proposals/{id}: orch.api_proposal(id) */
 void page_proposal(struct strbuf *out, const struct page_frame *frame, const json_t *document);
+/* GET /incidents: orch.api_incidents() */
+void page_incidents(struct strbuf *out, const struct page_frame *frame, const json_t *document);
 /* GET /incidents/{id}: orch.api_incident(id) */
 void page_incident(struct strbuf *out, const struct page_frame *frame, const json_t *document);
 

@@ -89,6 +89,16 @@ static void on_proposal(struct http_request *req, void *ctx) {
   route_call_then(req, ctx, "select orch.api_proposal($1)", ARRAY_LEN(values), values, on_proposal_known);
 }
 
+static void on_incidents_known(struct http_request *req, struct serve *serve, const char *document,
+                               const struct err *err) {
+  (void)serve;
+  show(req, document, err, page_incidents);
+}
+
+static void on_incidents(struct http_request *req, void *ctx) {
+  route_call_then(req, ctx, "select orch.api_incidents('{\"limit\": 100}')", 0, NULL, on_incidents_known);
+}
+
 static void on_incident_known(struct http_request *req, struct serve *serve, const char *document,
                               const struct err *err) {
   (void)serve;
@@ -271,6 +281,7 @@ const struct http_route routes_pages[] = {
     {"GET", "/", "read", 0, on_home, HTTP_ROUTE_PAGE, "Page: all pipelines, what waits for whom"},
     {"GET", "/pipelines/{p}", "read", 0, on_pipeline, HTTP_ROUTE_PAGE, "Page: one pipeline, its monitors over time"},
     {"GET", "/proposals/{id}", "read", 0, on_proposal, HTTP_ROUTE_PAGE, "Page: one proposal and why it is there"},
+    {"GET", "/incidents", "read", 0, on_incidents, HTTP_ROUTE_PAGE, "Page: what fired together, and what came of it"},
     {"GET", "/incidents/{id}", "read", 0, on_incident, HTTP_ROUTE_PAGE, "Page: pipelines that fire together"},
     {"GET", "/login", "", 0, on_login, HTTP_ROUTE_PAGE, "Page: sign in with a token"},
     {"POST", "/login", "", FORM_BYTES_MAX, on_login_post, HTTP_ROUTE_PAGE, "Signs in: makes a session"},

@@ -129,7 +129,7 @@ class BrowserTest(unittest.TestCase):
         self.assertEqual(page.url(), self.base + where)
 
     def paths(self):
-        return (("home", "/"), ("pipeline", "/pipelines/quick"), ("proposal", f"/proposals/{self.proposal}"))
+        return (("home", "/"), ("pipeline", "/pipelines/quick"), ("proposal", f"/proposals/{self.proposal}"), ("incidents", "/incidents"))
 
     # ---- tests
 

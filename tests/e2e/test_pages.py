@@ -137,7 +137,7 @@ class PagesTest(unittest.TestCase):
 
     def test_headers(self):
         cookie, _ = self.sign_in()
-        for path, status in (("/", 200), ("/pipelines/quick", 200), ("/pipelines/none", 404), ("/proposals/999", 404), ("/incidents/999", 404), ("/login", 200),
+        for path, status in (("/", 200), ("/pipelines/quick", 200), ("/pipelines/none", 404), ("/proposals/999", 404), ("/incidents", 200), ("/incidents/999", 404), ("/login", 200),
                              ("/nowhere", 404)):
             got, text, headers = self.get(path, cookie)
             self.assertEqual(got, status, path)
@@ -174,7 +174,7 @@ class PagesTest(unittest.TestCase):
                        "returning id) insert into orch.incident_member (incident_id, pipeline_id, signal_id, joined_at) "
                        f"select i.id, s.pipeline_id, s.id, now() from i, orch.signal s where s.proposal_id = {proposal}")
         incident = self.world.sql("select max(id) from orch.incident")[0]
-        for path in ("/", "/pipelines/quick", f"/proposals/{proposal}", f"/incidents/{incident}"):
+        for path in ("/", "/pipelines/quick", f"/proposals/{proposal}", "/incidents", f"/incidents/{incident}"):
             _, text, _ = self.get(path, cookie)
             self.assertIn("&lt;script&gt;alert(1)&lt;/script&gt;", text, path)
             self.assertNotIn("<script", text)

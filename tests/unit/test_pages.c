@@ -57,6 +57,7 @@ static void test_urls(void **state) {
   assert_false(html_url_is_safe(NULL));
   assert_true(page_is_ours("/"));
   assert_true(page_is_ours("/proposals/42"));
+  assert_true(page_is_ours("/incidents"));
   assert_false(page_is_ours("/v1/status"));
   assert_false(page_is_ours("/proposals/\xc3\xa9"));
   assert_false(page_is_ours("//evil.example/proposals/"));
@@ -151,8 +152,11 @@ typedef void (*writer)(struct strbuf *out, const struct page_frame *frame, const
 static const struct {
   const char *name;
   writer write;
-} pages[] = {
-    {"home", page_home}, {"pipeline", page_pipeline}, {"proposal", page_proposal}, {"incident", page_incident}};
+} pages[] = {{"home", page_home},
+             {"pipeline", page_pipeline},
+             {"proposal", page_proposal},
+             {"incident", page_incident},
+             {"incidents", page_incidents}};
 
 static json_t *load(const char *name) {
   CLEANUP(mem_free_p) char *path = mem_printf("%s/pages/%s.json", TEST_DATA, name);
@@ -212,6 +216,48 @@ static void test_home_says(void **state) {
   const char *text = strstr(strbuf_text(&page), "<h2>Pipelines</h2>");
   assert_true(strstr(text, ">fraud<") < strstr(text, ">churn<"));
   assert_true(strstr(text, ">churn<") < strstr(text, ">search-ranking<"));
+  strbuf_fini(&page);
+  json_decref(document);
+}
+
+/* What waits in an incident is that incident's one note; of what is too much, people hear how much. */
+static void test_home_when_all_fire(void **state) {
+  (void)state;
+  json_t *document = load("home"), *status = json_object_get(document, "status"), *all = json_array();
+  struct strbuf page;
+  for (int i = 0; i < 70; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "p%d", i);
+    json_array_append_new(all, json_pack("{s:s,s:[{s:s,s:s,s:s,s:s,s:i},{s:s,s:s}]}", "pipeline", name, "firing",
+                                         "kind", "drift", "disposition", "held", "title", "income drifted",
+                                         "held_reason", "waits in incident 3", "incident", 3, "kind", "data_fault",
+                                         "title", "income is missing"));
+  }
+  json_object_set_new(status, "pipelines", all);
+  render(0, document, &page);
+  const char *needs = strstr(strbuf_text(&page), "Needs somebody"), *rest = strstr(needs, "<h2>Pipelines</h2>");
+  assert_non_null(strstr(needs, "Incident 3"));
+  assert_true(strstr(needs, "waits in incident 3") == NULL || strstr(needs, "waits in incident 3") > rest);
+  assert_true(strstr(needs, "and 21 more") < rest);
+  has(&page, "<a href=\"/incidents\">");
+  strbuf_fini(&page);
+  json_decref(document);
+}
+
+static void test_incidents_say(void **state) {
+  (void)state;
+  json_t *document = load("incidents");
+  struct strbuf page;
+  render(4, document, &page);
+  has(&page, "<a href=\"/incidents/3\">3</a>");
+  has(&page, "dismissed");
+  has(&page, "the feed sent cents");
+  has(&page, "orch incidents --after 2");
+  strbuf_fini(&page);
+  json_decref(document);
+  document = json_pack("{s:[]}", "incidents");
+  render(4, document, &page);
+  has(&page, "There were none");
   strbuf_fini(&page);
   json_decref(document);
 }
@@ -529,6 +575,8 @@ int main(void) {
       cmocka_unit_test(test_home_says),
       cmocka_unit_test(test_proposal_says),
       cmocka_unit_test(test_proposal_of_an_incident),
+      cmocka_unit_test(test_home_when_all_fire),
+      cmocka_unit_test(test_incidents_say),
       cmocka_unit_test(test_any_document),
       cmocka_unit_test(test_too_large),
       cmocka_unit_test(test_login_and_errors),
