@@ -2,7 +2,9 @@
  *
  * A row's way: the pipeline's plan (kept for a while) says how to read it; bad lines are named; the others go out with
  * those of other requests in one commit, and 202 is answered after it. When the pipeline has changed since the plan was
- * made, the database says so and the body is read once more by a new plan. */
+ * made, the database says so and the body is read once more by a new plan. Long bodies and packed ones are read in a
+ * thread (body_lane.h). Requests may overtake each other until they are committed; what is said twice under one
+ * idempotency key is stored once, whichever comes first. */
 #include <string.h>
 #include <strings.h>
 
@@ -17,9 +19,10 @@
 #define ANSWER_MAX (1024 * 1024)
 #define WORK_BYTES_MAX ((size_t)64 * 1024 * 1024) /* of unpacked bodies */
 
-struct observing *observing_new(struct db *db) {
+struct observing *observing_new(struct serve *serve) {
   struct observing *observing = mem_alloc(sizeof *observing);
-  *observing = (struct observing){.plans = observe_plans_new(), .appender = appender_new(db)};
+  *observing = (struct observing){
+      .plans = observe_plans_new(), .appender = appender_new(serve->db), .lane = body_lane_new(serve)};
   return observing;
 }
 
@@ -27,13 +30,16 @@ void observing_free(struct observing *observing) {
   if (!observing) return;
   observe_plans_free(observing->plans);
   appender_free(observing->appender);
+  body_lane_free(observing->lane);
   mem_free(observing);
 }
 
 void observing_metrics(const struct observing *observing, struct strbuf *out) {
   struct appender_stats stats;
+  struct body_lane_stats lane;
   if (!observing) return;
   appender_get_stats(observing->appender, &stats);
+  body_lane_get_stats(observing->lane, &lane);
   strbuf_printf(out,
                 "# HELP orch_observations_commits_total Commits that stored rows; requests share them.\n"
                 "# TYPE orch_observations_commits_total counter\norch_observations_commits_total %llu\n"
@@ -43,10 +49,12 @@ void observing_metrics(const struct observing *observing, struct strbuf *out) {
                 "# TYPE orch_observations_failures_total counter\norch_observations_failures_total %llu\n"
                 "# HELP orch_observations_waiting_bytes Rows that wait for their commit.\n"
                 "# TYPE orch_observations_waiting_bytes gauge\norch_observations_waiting_bytes %zu\n"
+                "# HELP orch_observations_unread_bodies Long bodies that wait to be read, or are being read.\n"
+                "# TYPE orch_observations_unread_bodies gauge\norch_observations_unread_bodies %zu\n"
                 "# TYPE orch_labels_total counter\norch_labels_total %llu\n",
                 (unsigned long long)stats.calls, (unsigned long long)stats.requests, (unsigned long long)stats.rows,
                 (unsigned long long)stats.bytes, (unsigned long long)stats.failures, stats.waiting_bytes,
-                (unsigned long long)observing->labels);
+                lane.waiting + lane.running, (unsigned long long)observing->labels);
 }
 
 /* ---- bodies ---- */
@@ -56,16 +64,21 @@ static void answer_busy(struct http_request *req, const char *why) {
   http_problem(req, 503, "busy", why, "send it again in a moment, with the same Idempotency-Key");
 }
 
-/* The body as it was before it was packed, in `unpacked` or the request's own. False: answered. */
-static bool take_body(struct http_request *req, struct observing *observing, struct strbuf *unpacked,
-                      const char **ret_body, size_t *ret_len) {
+/* A body as lines: the request's own, or what it unpacks to. */
+struct body {
+  const char *at;
+  size_t len;
+  bool packed;            /* by gzip, and not unpacked yet */
+  struct strbuf unpacked; /* counted in observing->bytes */
+};
+
+/* False: answered. */
+static bool take_body(struct http_request *req, const struct observing *observing, struct body *ret) {
   static const char *const words[] = {"application/x-ndjson", "application/ndjson", "application/jsonl",
                                       "application/json", NULL};
   const char *coding = http_header(req, "Content-Encoding");
-  struct err err = {0};
-  strbuf_init(unpacked, OBSERVE_BODY_MAX);
-  *ret_body = req->body;
-  *ret_len = req->body_len;
+  *ret = (struct body){.at = req->body, .len = req->body_len};
+  strbuf_init(&ret->unpacked, OBSERVE_BODY_MAX);
   if (!route_type_is(req, words, "send one JSON object a line, with Content-Type: application/x-ndjson")) return false;
   if (!coding || strcasecmp(coding, "identity") == 0) return true;
   if (strcasecmp(coding, "gzip") != 0 && strcasecmp(coding, "x-gzip") != 0) {
@@ -76,14 +89,23 @@ static bool take_body(struct http_request *req, struct observing *observing, str
     answer_busy(req, "too many bodies are in work");
     return false;
   }
-  if (!gunzip(req->body, req->body_len, unpacked, &err)) {
-    http_problem_err(req, &err);
-    strbuf_fini(unpacked);
-    return false;
-  }
-  *ret_body = strbuf_text(unpacked);
-  *ret_len = unpacked->len;
+  ret->packed = true;
   return true;
+}
+
+/* In a thread. */
+static bool body_unpack(struct body *body, struct err *err) {
+  if (!body->packed) return true;
+  body->packed = false;
+  if (!gunzip(body->at, body->len, &body->unpacked, err)) return false;
+  body->at = strbuf_text(&body->unpacked);
+  body->len = body->unpacked.len;
+  return true;
+}
+
+/* What a packed body unpacks to is not known before. */
+static bool body_is_short(const struct body *body) {
+  return !body->packed && body->len <= BODY_SHORT_BYTES;
 }
 
 /* Not one line was taken: nothing was stored, and the answer says why line by line. */
@@ -109,18 +131,20 @@ struct rows {
   struct serve *serve;
   struct db_request request; /* for the plan */
   struct observe_plan *plan;
-  struct strbuf unpacked;
-  const char *body;
-  size_t len, counted; /* counted: bytes of observing->bytes */
+  struct body body;
+  size_t counted; /* of observing->bytes */
   struct observe_batch batch;
   struct appending appending;
   bool again; /* read by a second plan */
+  struct body_work work;
+  bool fine; /* what came of reading, else `err` */
+  struct err err;
 };
 
 static void rows_free(struct rows *r) {
   r->serve->observing->bytes -= r->counted;
   observe_fini(&r->batch);
-  strbuf_fini(&r->unpacked);
+  strbuf_fini(&r->body.unpacked);
   observe_plan_unref(r->plan);
   mem_free(r);
 }
@@ -156,9 +180,17 @@ static void rows_done(void *arg, const struct observe_sent *sent, const struct e
   rows_plan(r);
 }
 
-static void rows_judge(struct rows *r) {
-  struct err err = {0};
-  if (!observe_parse(&r->batch, r->plan, r->body, r->len, &err)) return rows_fail(r, &err);
+static void rows_read(void *arg) {
+  struct rows *r = arg;
+  r->fine = body_unpack(&r->body, &r->err) && observe_parse(&r->batch, r->plan, r->body.at, r->body.len, &r->err);
+}
+
+static void rows_were_read(void *arg) {
+  struct rows *r = arg;
+  struct observing *observing = r->serve->observing;
+  observing->bytes += r->body.unpacked.len - r->counted;
+  r->counted = r->body.unpacked.len;
+  if (!r->fine) return rows_fail(r, &r->err);
   if (r->batch.rows == 0) {
     answer_no_lines(r->req, &r->batch, "row");
     return rows_free(r);
@@ -169,9 +201,21 @@ static void rows_judge(struct rows *r) {
                                              .batch = &r->batch},
                                     .done = rows_done,
                                     .arg = r};
-  if (appender_add(r->serve->observing->appender, &r->appending, &err)) return;
-  answer_busy(r->req, err.text);
+  if (appender_add(observing->appender, &r->appending, &r->err)) return;
+  answer_busy(r->req, r->err.text);
   rows_free(r);
+}
+
+/* The plan is there. In a thread its parser must be nobody else's. */
+static void rows_judge(struct rows *r) {
+  bool is_short = body_is_short(&r->body);
+  if (!is_short) {
+    struct observe_plan *own = observe_plan_copy(r->plan);
+    observe_plan_unref(r->plan);
+    r->plan = own;
+  }
+  r->work = (struct body_work){.work = rows_read, .done = rows_were_read, .arg = r};
+  body_lane_run(r->serve->observing->lane, &r->work, is_short);
 }
 
 static void rows_planned(void *arg, struct db_result *result, const struct err *err) {
@@ -198,12 +242,10 @@ static void on_observations(struct http_request *req, void *ctx) {
   struct rows *r = mem_alloc(sizeof *r);
   r->req = req;
   r->serve = serve;
-  if (!take_body(req, serve->observing, &r->unpacked, &r->body, &r->len)) {
+  if (!take_body(req, serve->observing, &r->body)) {
     mem_free(r);
     return;
   }
-  r->counted = r->unpacked.len;
-  serve->observing->bytes += r->counted;
   rows_plan(r);
 }
 
@@ -213,11 +255,16 @@ struct labels {
   struct http_request *req;
   struct serve *serve;
   struct db_request request;
+  struct body body;
   struct observe_labels labels;
+  struct body_work work;
+  bool fine; /* what came of reading, else `err` */
+  struct err err;
 };
 
 static void labels_free(struct labels *l) {
   observe_labels_fini(&l->labels);
+  strbuf_fini(&l->body.unpacked);
   mem_free(l);
 }
 
@@ -244,30 +291,40 @@ static void labels_taken(void *arg, struct db_result *result, const struct err *
   labels_free(l);
 }
 
-static void on_labels(struct http_request *req, void *ctx) {
-  struct serve *serve = ctx;
-  struct err err = {0};
-  struct strbuf unpacked;
-  const char *body;
-  size_t len;
-  MAGIC_CHECK(serve, SERVE_MAGIC);
-  if (!take_body(req, serve->observing, &unpacked, &body, &len)) return;
-  struct labels *l = mem_alloc(sizeof *l);
-  l->req = req;
-  l->serve = serve;
-  bool fine = observe_labels_parse(&l->labels, body, len, &err);
-  strbuf_fini(&unpacked);
-  if (!fine || l->labels.batch.rows == 0) {
-    if (fine)
-      answer_no_lines(req, &l->labels.batch, "label");
+/* In a thread. What was unpacked is not needed any more: the arrays are copies. */
+static void labels_read(void *arg) {
+  struct labels *l = arg;
+  l->fine = body_unpack(&l->body, &l->err) && observe_labels_parse(&l->labels, l->body.at, l->body.len, &l->err);
+  strbuf_fini(&l->body.unpacked);
+}
+
+static void labels_were_read(void *arg) {
+  struct labels *l = arg;
+  if (!l->fine || l->labels.batch.rows == 0) {
+    if (l->fine)
+      answer_no_lines(l->req, &l->labels.batch, "label");
     else
-      http_problem_err(req, &err);
+      http_problem_err(l->req, &l->err);
     return labels_free(l);
   }
   struct db_value values[OBSERVE_LABELS_VALUES];
-  observe_labels_values(&l->labels, req->params[0], http_idempotency_key(req), values);
-  l->request = (struct db_request){.timeout_ms = CALL_MS};
-  db_query(serve->db, &l->request, OBSERVE_LABELS_SQL, OBSERVE_LABELS_VALUES, values, labels_taken, l);
+  observe_labels_values(&l->labels, l->req->params[0], http_idempotency_key(l->req), values);
+  l->request = (struct db_request){.timeout_ms = CALL_MS, .borrowed = true};
+  db_query(l->serve->db, &l->request, OBSERVE_LABELS_SQL, OBSERVE_LABELS_VALUES, values, labels_taken, l);
+}
+
+static void on_labels(struct http_request *req, void *ctx) {
+  struct serve *serve = ctx;
+  MAGIC_CHECK(serve, SERVE_MAGIC);
+  struct labels *l = mem_alloc(sizeof *l);
+  l->req = req;
+  l->serve = serve;
+  if (!take_body(req, serve->observing, &l->body)) {
+    mem_free(l);
+    return;
+  }
+  l->work = (struct body_work){.work = labels_read, .done = labels_were_read, .arg = l};
+  body_lane_run(serve->observing->lane, &l->work, body_is_short(&l->body));
 }
 
 const struct http_route routes_observe[] = {

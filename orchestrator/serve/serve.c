@@ -207,7 +207,7 @@ static bool start(struct serve_own *own, const struct serve_options *options, st
                           .connections = options->connections,
                           .no_prepared = options->no_prepared};
   own->serve.db = db_new(&own->loop, &db);
-  own->serve.observing = observing_new(own->serve.db);
+  own->serve.observing = observing_new(&own->serve);
   own->metrics = metrics_new(&own->serve);
   add_routes(own);
   start_handles(own);

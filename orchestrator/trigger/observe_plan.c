@@ -29,9 +29,17 @@ struct observe_plan *observe_plan_new(const char *document, struct err *err) {
                                 .revision = json_integer_value(revision),
                                 .labels = json_is_true(json_object_get(doc, "labels")),
                                 .id = mem_strdup(names.id ? names.id : "id"),
-                                .parser = row_parser_new(NULL, 0, &names)};
+                                .parser = row_parser_new(NULL, 0, &names),
+                                .document = mem_strdup(document)};
   json_decref(doc);
   return plan;
+}
+
+struct observe_plan *observe_plan_copy(const struct observe_plan *plan) {
+  struct err err = {0};
+  struct observe_plan *copy = observe_plan_new(plan->document, &err);
+  ORCH_ASSERT(copy != NULL); /* it could be read before */
+  return copy;
 }
 
 struct observe_plan *observe_plan_ref(struct observe_plan *plan) {
@@ -43,6 +51,7 @@ void observe_plan_unref(struct observe_plan *plan) {
   if (!plan || --plan->refs > 0) return;
   row_parser_free(plan->parser);
   mem_free(plan->id);
+  mem_free(plan->document);
   mem_free(plan);
 }
 

@@ -12,14 +12,17 @@
 
 struct observe_plan {
   int refs;
-  int64_t revision; /* handed back with the rows: when the pipeline has changed since, they are refused */
-  bool labels;      /* some monitor needs labels: rows with an id are predictions to remember */
-  char *id;         /* the name of the key that is the row's id */
-  struct row_parser *parser;
+  int64_t revision;          /* handed back with the rows: when the pipeline has changed since, they are refused */
+  bool labels;               /* some monitor needs labels: rows with an id are predictions to remember */
+  char *id;                  /* the name of the key that is the row's id */
+  struct row_parser *parser; /* one thread at a time */
+  char *document;            /* it was made of */
 };
 
 /* ERR_INTERNAL when the document cannot be read. One count is the caller's. */
 struct observe_plan *observe_plan_new(const char *document, struct err *err) ORCH_MUST_CHECK;
+/* The same plan with a parser of its own, for another thread. */
+struct observe_plan *observe_plan_copy(const struct observe_plan *plan);
 struct observe_plan *observe_plan_ref(struct observe_plan *plan);
 void observe_plan_unref(struct observe_plan *plan); /* NULL is fine */
 
