@@ -19,9 +19,7 @@ static void members(struct page *page, const json_t *all) {
     html_attr(h, "scope", "row");
     page_link_pipeline(page, doc_text(m, "pipeline"));
     html_close(h);
-    html_open(h, "td");
-    html_text(h, doc_text(m, "title"));
-    html_close(h);
+    html_element(h, "td", "words", doc_text(m, "title"));
     html_open(h, "td");
     page_state(page, doc_text(m, "kind"));
     html_close(h);
@@ -120,7 +118,7 @@ static void row(struct page *page, const json_t *incident) {
   html_textf(h, "%lld", id);
   html_close(h);
   html_close(h);
-  html_open(h, "td");
+  html_open_class(h, "td", "words");
   html_element(h, "bdi", NULL, doc_text(incident, "summary"));
   if (doc_text(incident, "close_reason")) {
     html_open_class(h, "p", "small soft");

@@ -250,7 +250,7 @@ static void signals(struct page *page, const json_t *all) {
   json_array_foreach(all, i, s) {
     if (i == SIGNALS_MAX) break;
     html_open(&page->h, "tr");
-    html_open(&page->h, "th");
+    html_open_class(&page->h, "th", "words");
     html_attr(&page->h, "scope", "row");
     html_text(&page->h, doc_text(s, "title"));
     if (doc_text(s, "held_reason")) html_element(&page->h, "p", "small soft", doc_text(s, "held_reason"));
@@ -291,7 +291,7 @@ static void proposals(struct page *page, const json_t *all) {
     html_open(&page->h, "td");
     page_state(page, doc_text(q, "state"));
     html_close(&page->h);
-    html_element(&page->h, "td", NULL, doc_text(q, "reason"));
+    html_element(&page->h, "td", "words", doc_text(q, "reason"));
     html_open(&page->h, "td");
     if (doc_int(q, "version") > 0) html_textf(&page->h, "%lld", (long long)doc_int(q, "version"));
     html_close(&page->h);

@@ -145,7 +145,7 @@ static void moved(struct page *page, const json_t *d) {
 static void check_row(struct page *page, const json_t *check) {
   struct html *h = &page->h;
   html_open(h, "tr");
-  html_open(h, "th");
+  html_open_class(h, "th", doc_text(check, "what") ? "words" : NULL);
   html_attr(h, "scope", "row");
   html_text(h, doc_text(check, "metric"));
   if (doc_text(check, "slice")) {
@@ -249,7 +249,8 @@ static void steps(struct page *page, const json_t *all) {
     else if (isfinite(progress))
       html_textf(h, "%.0f %%", 100 * progress);
     html_close(h);
-    html_element(h, "td", "small", doc_text(step, "error") ? doc_text(step, "error") : doc_text(step, "progress_text"));
+    const char *said = doc_text(step, "error") ? doc_text(step, "error") : doc_text(step, "progress_text");
+    html_element(h, "td", said ? "small words" : NULL, said);
     html_close(h);
   }
   page_table_end(page);

@@ -39,6 +39,9 @@ CONTRAST = """(() => {
   }
   return worst;
 })()"""
+# Cells with sentences in them that are so narrow that every word has a line of its own.
+SQUEEZED = """[...document.querySelectorAll('td, th')].filter(e => e.textContent.length > 40 && e.getClientRects().length && e.clientWidth < 180)
+  .map(e => e.clientWidth + ' px: ' + e.textContent)"""
 SHIFT = """new Promise(done => {
   let sum = 0;
   new PerformanceObserver(list => { for (const e of list.getEntries()) sum += e.value; }).observe({type: 'layout-shift', buffered: true});
@@ -194,6 +197,7 @@ class BrowserTest(unittest.TestCase):
             page.pdf(f"{PICTURES}/{name}.pdf")
             page.size(360, 740)
             self.assertEqual(page.run("document.documentElement.scrollWidth"), 360, f"{name} is wider than a telephone")
+            self.assertEqual(page.run(SQUEEZED), [], f"{name}: words one below the other on a telephone")
             page.screenshot(f"{PICTURES}/{name}-360.png")
 
     def test_ids_and_names(self):
