@@ -56,24 +56,12 @@ static void number_text(const json_t *value, char out[UNITS_TEXT_SIZE]) {
     snprintf(out, UNITS_TEXT_SIZE, "%s", "-");
 }
 
-/* Columns after the first, which the summary speaks of: "• sales down: 100 -> 80, PSI 0.25, since 2009-01-01". */
+/* Columns after the first, which the summary speaks of: "• sales fell from a median of 100 to 80 (PSI 0.25), since
+ * 2009-01-01". */
 static void add_column(struct strbuf *out, const json_t *column) {
-  const json_t *quantiles = json_object_get(column, "quantiles");
-  const json_t *before = json_object_get(quantiles, "ref"), *now = json_object_get(quantiles, "now");
-  size_t middle = json_array_size(before) / 2;
-  char left[UNITS_TEXT_SIZE], right[UNITS_TEXT_SIZE], psi[UNITS_TEXT_SIZE];
-  number_text(json_array_get(before, middle), left);
-  number_text(json_array_get(now, json_array_size(now) / 2), right);
-  number_text(json_object_get(column, "psi"), psi);
+  const char *words = text_of(column, "words"), *since = text_of(column, "since_at");
   strbuf_puts(out, "\n\xe2\x80\xa2 ");
-  slack_text_add(out, text_of(column, "name"), NAME_UNITS);
-  if (text_of(column, "direction") != NULL) {
-    strbuf_putc(out, ' ');
-    slack_text_add(out, text_of(column, "direction"), NAME_UNITS);
-  }
-  if (left[0] != '-' || left[1] != '\0') strbuf_printf(out, ": %s \xe2\x86\x92 %s", left, right);
-  strbuf_printf(out, ", PSI %s", psi);
-  const char *since = text_of(column, "since_at");
+  slack_text_add(out, words != NULL ? words : text_of(column, "name"), SENTENCE_UNITS);
   if (since != NULL && strspn(since, "0123456789-") == DATE_LEN) strbuf_printf(out, ", since %.*s", DATE_LEN, since);
 }
 

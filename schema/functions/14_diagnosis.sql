@@ -181,7 +181,7 @@ BEGIN
     FROM c LEFT JOIN orch.monitor m ON m.pipeline_id = q.pipeline_id AND m.name = c.monitor
   )
   SELECT coalesce(jsonb_agg(d.said ORDER BY (d.said ->> 'weight')::float8 DESC, d.said ->> 'name'), '[]') INTO v_all FROM d;
-  SELECT coalesce(jsonb_agg(x ORDER BY o), '[]') INTO v_columns FROM jsonb_array_elements(v_all) WITH ORDINALITY t(x, o) WHERE o <= c_shown;
+  SELECT coalesce(jsonb_agg(x || jsonb_build_object('words', orch.diagnosis_words(x)) ORDER BY o), '[]') INTO v_columns FROM jsonb_array_elements(v_all) WITH ORDINALITY t(x, o) WHERE o <= c_shown;
   SELECT greatest(jsonb_array_length(v_all) - c_shown, 0) + coalesce(sum(least(greatest(orch.metric(s.detail, 'more_columns'), 0), 100000)), 0)::bigint INTO v_more
     FROM orch.signal s WHERE s.proposal_id = q.id;
 

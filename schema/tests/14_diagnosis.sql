@@ -35,7 +35,8 @@ SELECT is(test.d() ->> 'summary', 'inventory rose from a median of 6.1 to 8.9 (P
   'who reads this knows what moved, how far, since when, and what it is');
 SELECT is(test.d() -> 'since', '{"at": "2009-01-01T00:00:00.000Z", "row": 500, "rows": 250, "by_rows": true, "windows": 3}', 'since when, in numbers');
 SELECT is((test.d() #> '{columns,0}') - '{quantiles,why,histogram,missing}'::text[], '{"psi": 0.41, "kind": "numeric", "name": "inventory", "n_now": 250, "n_ref": 1328, "effect": 0.41,
-  "weight": 0.41, "monitor": "inputs", "p_value": 0.0001, "since_at": "2009-01-01T00:00:00Z", "direction": "up", "since_row": null, "importance": 1}', 'a column');
+  "weight": 0.41, "monitor": "inputs", "p_value": 0.0001, "since_at": "2009-01-01T00:00:00Z", "direction": "up", "since_row": null, "importance": 1,
+  "words": "inventory rose from a median of 6.1 to 8.9 (PSI 0.41)"}', 'a column');
 SELECT is(test.d() #>> '{columns,0,quantiles,now}', '[3, 6, 8.9, 10, 12]', 'with its quantiles');
 SELECT is(test.d() -> 'live_metric', 'null', 'nobody measures the model');
 SELECT is(test.d() -> 'if_ignored', 'null', 'so nobody can say what ignoring it costs');

@@ -157,9 +157,9 @@ static json_t *diagnosis_of(void) {
       "looks "
       "like drift\",\"more_columns\":2,\"columns\":["
       "{\"name\":\"inventory\",\"direction\":\"up\",\"psi\":0.41,\"quantiles\":{\"ref\":[5,6.1,7],\"now\":[7,8.9,9]}},"
-      "{\"name\":\"sales\",\"direction\":\"down\",\"psi\":0.25,\"quantiles\":{\"ref\":[90,100,110],\"now\":[70,80,90]}}"
-      ","
-      "{\"name\":\"city\",\"direction\":\"categories\",\"psi\":0.2,\"quantiles\":null},"
+      "{\"name\":\"sales\",\"psi\":0.25,\"words\":\"sales fell from a median of 100 to 80 (PSI 0.25)\",\"since_at\":"
+      "\"2009-02-01T00:00:00Z\"},"
+      "{\"name\":\"city\",\"words\":\"city changed its mix, Dallas from 12 % to 31 %\",\"since_at\":\"<!channel>\"},"
       "{\"name\":\"c3\"},{\"name\":\"c4\"},{\"name\":\"c5\"},{\"name\":\"c6\"}],"
       "\"also\":[{\"title\":\"p99 is 80 ms\"},{\"title\":\"a "
       "moved\",\"pipeline\":\"churn\"},{\"title\":\"3\"},{\"title\":\"4\"},"
@@ -177,7 +177,8 @@ static void the_diagnosis_says_why(void **state) {
   check_message(body);
   expect_shown(body,
                "*Why* inventory rose from a median of 6.1 to 8.9 (PSI 0.41) since 2009-01-01; it looks like drift\n"
-               "\xe2\x80\xa2 sales down: 100 \xe2\x86\x92 80, PSI 0.25\n\xe2\x80\xa2 city categories, PSI 0.2\n");
+               "\xe2\x80\xa2 sales fell from a median of 100 to 80 (PSI 0.25), since 2009-02-01\n"
+               "\xe2\x80\xa2 city changed its mix, Dallas from 12 % to 31 %\n\xe2\x80\xa2 c3\n");
   expect_shown(body, "and 4 more columns\n_Also_ p99 is 80 ms\n_Also_ churn: a moved\n");
   expect_shown(body, "_Also_ 2 more signals\n_If ignored_ since then the live model went from 0.83 to 0.71");
   json_decref(body);
