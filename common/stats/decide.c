@@ -45,7 +45,7 @@ static double p_of(const struct distances *d) {
   if (!d->categorical) return d->chi2.p_value;
   if (d->n_ref == 0 || d->n_now == 0) return NAN;
   double unseen = d->unseen.z > 0 ? d->unseen.p_value : 1;
-  return fmin(1, 2 * fmin(d->chi2.p_value, unseen));
+  return fmin(1, 2 * fmin(d->common.p_value, unseen));
 }
 
 void drift_measure(const struct profile_column *ref, const struct profile_column *now, struct drift_column *c) {

@@ -136,11 +136,10 @@ struct distance_wasserstein distance_wasserstein_sorted(const double *ref, size_
 
 #define POOL_GROUPS_MAX 512
 
-/* Groups 0 .. kept - 1 that are not rare, behind group 0 with all others. Returns how many. */
-static size_t pool(const uint64_t *ref, const uint64_t *now, size_t kept, size_t k, double rare, uint64_t *ret_ref,
+/* Groups 0 .. kept - 1 that both sides together have at least `least` times, behind group 0 with all others. Returns
+ * how many. */
+static size_t pool(const uint64_t *ref, const uint64_t *now, size_t kept, size_t k, double least, uint64_t *ret_ref,
                    uint64_t *ret_now) {
-  double all_ref = total_of(ref, k), all_now = total_of(now, k), all = all_ref + all_now;
-  double least = rare > 0 ? fmax(rare, DISTANCE_EXPECTED_MIN / fmin(all_ref, all_now)) * all : 0;
   size_t n = 1;
   ret_ref[0] = ret_now[0] = 0;
   for (size_t i = 0; i < k; i++) {
@@ -152,10 +151,11 @@ static size_t pool(const uint64_t *ref, const uint64_t *now, size_t kept, size_t
   return n;
 }
 
-struct measure_chi2 distance_chi2_pooled(const uint64_t *ref, const uint64_t *now, size_t k, double rare) {
+struct measure_chi2 distance_chi2_pooled(const uint64_t *ref, const uint64_t *now, size_t kept, size_t k, double rare) {
   uint64_t a[POOL_GROUPS_MAX + 1], b[POOL_GROUPS_MAX + 1];
   if (k > POOL_GROUPS_MAX) return (struct measure_chi2){.statistic = NAN, .p_value = NAN};
-  return measure_chi2_counts(a, b, pool(ref, now, k, k, rare, a, b));
+  double least = rare * (total_of(ref, k) + total_of(now, k));
+  return measure_chi2_counts(a, b, pool(ref, now, kept, k, least, a, b));
 }
 
 /* ---- everything at once ---- */
@@ -171,7 +171,7 @@ void distance_none(struct distances *d) {
                           .wasserstein = {.raw = NAN, .normed = NAN},
                           .chi2 = {.statistic = NAN, .p_value = NAN},
                           .noise_corrected = NAN,
-                          .common = {.psi = NAN, .noise = NAN, .linf = NAN},
+                          .common = {.psi = NAN, .noise = NAN, .linf = NAN, .p_value = NAN},
                           .missing = none,
                           .type = none,
                           .unseen = none};
@@ -218,14 +218,15 @@ static struct measure_share unseen_change(const struct category *ref, const stru
   return share;
 }
 
-/* The test and the sizes that a decision may lean on. `k` groups with `other` and `unseen` at the end. */
+/* `k` groups with `other` and `unseen` at the end. */
 static void common_distances(const struct category *ref, const uint64_t *p, const uint64_t *q, size_t k,
                              struct distances *d) {
   uint64_t a[CATEGORY_GROUPS_MAX + 2], b[CATEGORY_GROUPS_MAX + 2];
-  double groups = 0;
-  size_t n = pool(p, q, k - 2, k, DISTANCE_RARE, a, b);
-  d->chi2 = measure_chi2_counts(a, b, n);
   if (d->n_ref == 0 || d->n_now == 0) return;
+  double rows_ref = (double)d->n_ref, rows_now = (double)d->n_now, groups = 0;
+  double least = fmax(DISTANCE_RARE, DISTANCE_EXPECTED_MIN / fmin(rows_ref, rows_now)) * (rows_ref + rows_now);
+  size_t n = pool(p, q, k - 2, k, least, a, b);
+  d->common.p_value = measure_chi2_counts(a, b, n).p_value;
   uint64_t unseen = expected_unseen(ref);
   a[n] = unseen < a[0] ? unseen : a[0];
   b[n] = q[k - 1];
@@ -234,7 +235,7 @@ static void common_distances(const struct category *ref, const uint64_t *p, cons
   n++;
   for (size_t i = 0; i < n; i++) groups += a[i] > 0 || b[i] > 0;
   d->common.psi = measure_psi_counts(a, b, n);
-  d->common.noise = (groups - 1) * (1 / (double)d->n_ref + 1 / (double)d->n_now);
+  d->common.noise = (groups - 1) * (1 / rows_ref + 1 / rows_now);
   d->common.linf = distance_linf_counts(a, b, n);
 }
 
@@ -252,6 +253,7 @@ void distance_categorical(const struct category *ref, const struct category *now
   size_t k = category_groups(ref, p);
   if (category_groups(now, q) != k) return;
   group_distances(p, q, k, d);
+  d->chi2 = distance_chi2_pooled(p, q, k - 2, k, DISTANCE_RARE);
   common_distances(ref, p, q, k, d);
   d->noise_corrected = measure_noise_corrected(d->linf, (double)d->n_ref, (double)d->n_now);
 }

@@ -47,13 +47,13 @@ struct distance_wasserstein distance_wasserstein(const struct sketch *ref, const
 struct distance_wasserstein distance_wasserstein_sorted(const double *ref, size_t n, const double *now, size_t m);
 
 /* Chi-square test of homogeneity (measure_chi2_counts()) where groups with less than `rare` of both sides' rows taken
- * together, or so few that fewer than DISTANCE_EXPECTED_MIN are expected on the smaller side, are pooled into one
- * first: a test on many rare categories has neither power nor the right distribution. `rare` 0 pools nothing, 0.01 is
- * the usual. Source: Cochran 1954 on small expectations; deepchecks pools the same. */
+ * together, and those from `kept` on, are pooled into one first: a test on many rare categories has neither power nor
+ * the right distribution. `rare` 0 pools none for its size, 0.01 is the usual. Source: Cochran 1954 on small
+ * expectations; deepchecks pools the same. */
 #define DISTANCE_RARE 0.01
-#define DISTANCE_EXPECTED_MIN 3
-struct measure_chi2 distance_chi2_pooled(const uint64_t *ref, const uint64_t *now, size_t k, double rare);
+struct measure_chi2 distance_chi2_pooled(const uint64_t *ref, const uint64_t *now, size_t kept, size_t k, double rare);
 
+#define DISTANCE_EXPECTED_MIN 3
 /* Every measure of one column. NaN where it does not apply. */
 struct distances {
   bool categorical;
@@ -78,12 +78,14 @@ struct distances {
    * reference's own counts: of many values about alike, those that happened to be frequent in it were kept, and are so
    * no more in the next sample; and values that it had once are partly replaced by unseen ones. So PSI and L-infinity
    * over kept values, `other` and `unseen` are large without drift. These are over groups that no side chose: values
-   * that both sides together have often (as for chi2), unseen ones, for which the reference's share is Good's estimate,
-   * and the rest. Nothing is told about how rare values change among themselves. */
+   * that both sides together have often (at least DISTANCE_RARE of their rows, and DISTANCE_EXPECTED_MIN expected on
+   * the smaller side), unseen ones, for which the reference's share is Good's estimate, and the rest. Nothing is told
+   * about how rare values change among themselves. */
   struct {
     double psi;
     double noise; /* what psi is on average without drift: (k - 1)(1/n + 1/m), k groups that hold anything */
     double linf;
+    double p_value; /* chi-square's, unseen ones and the rest together: those have a test of their own */
   } common;
 };
 /* Both on one grid, or one dictionary. About two microseconds a column. */

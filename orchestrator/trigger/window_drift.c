@@ -136,7 +136,7 @@ static void fault_words(const struct judged *j, size_t i, struct strbuf *out) {
 
 static void drift_words(const struct judged *j, size_t i, struct strbuf *out) {
   const struct drift_column *c = &j->said[i];
-  strbuf_printf(out, "%s drifted: PSI %.2f", j->columns->items[i].name, c->d.psi);
+  strbuf_printf(out, "%s drifted: PSI %.2f", j->columns->items[i].name, c->effect);
   if (c->d.categorical) return;
   char before[UNITS_TEXT_SIZE], after[UNITS_TEXT_SIZE];
   units_format_number(c->quantiles_ref[2], before);
@@ -172,7 +172,7 @@ static void summary_words(const struct monitor *m, const struct judged *j, struc
     for (size_t i = 0; i < n && i < 3; i++)
       if (j->said[order[i]].hit)
         strbuf_printf(out, "; %s moved (PSI %.2f), in %u of the %u windows needed", j->columns->items[order[i]].name,
-                      j->said[order[i]].d.psi, j->said[order[i]].hits, m->hits);
+                      j->said[order[i]].effect, j->said[order[i]].hits, m->hits);
     break;
   case DRIFT_INSUFFICIENT:
     strbuf_printf(out, "nothing could be compared: %s", j->said[0].why);

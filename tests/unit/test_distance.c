@@ -164,7 +164,8 @@ static void rare_groups_are_pooled(void **state) {
   uint64_t a[202], b[202];
   a[0] = 500, a[1] = 300, b[0] = 480, b[1] = 320;
   for (size_t i = 2; i < 202; i++) a[i] = i % 2, b[i] = 1 - i % 2;
-  struct measure_chi2 whole = distance_chi2_pooled(a, b, 202, 0), pooled = distance_chi2_pooled(a, b, 202, 0.01);
+  struct measure_chi2 whole = distance_chi2_pooled(a, b, 202, 202, 0),
+                      pooled = distance_chi2_pooled(a, b, 202, 202, 0.01);
   assert_int_equal(whole.df, 201);
   assert_near(whole.statistic, measure_chi2_counts(a, b, 202).statistic, 1e-12);
   assert_int_equal(pooled.df, 2);
