@@ -142,9 +142,12 @@ bool db_is_up(const struct db *db);
 void db_last_error(const struct db *db, struct err *ret);
 
 /* OR001 ERR_NOT_FOUND, OR002 ERR_REFUSED, OR003 ERR_INVALID, OR004 ERR_LEASE_LOST, OR005 ERR_CONFLICT, OR006
- * ERR_DENIED, OR007 ERR_LIMIT, OR008 ERR_DENIED (not proven); 08xxx, 57P0x, 53300 ERR_DB_DOWN; 57014 ERR_TIMEOUT;
- * anything else ERR_DB. */
+ * ERR_DENIED, OR007 ERR_LIMIT, OR008 ERR_DENIED (not proven); 08xxx, 57P0x, 53300 and 53100 ERR_DB_DOWN; 57014
+ * ERR_TIMEOUT; anything else ERR_DB. */
 enum err_code db_err_from_sqlstate(const char *sqlstate);
+/* An ERR_DB_DOWN that is none: the database answers, yet cannot write, since a disk of its is full (53100). Nothing was
+ * stored, and waiting helps once somebody has made room. */
+bool db_err_is_full(const struct err *err);
 
 /* The URL as a keyword string with libpq's `options` ("-c default_transaction_read_only=on …") set instead of its own.
  * ERR_INVALID for a URL that libpq cannot read. Holds the password if the URL does. */

@@ -133,8 +133,12 @@ static const struct {
     {"OR001", ERR_NOT_FOUND}, {"OR002", ERR_REFUSED}, {"OR003", ERR_INVALID}, {"OR004", ERR_LEASE_LOST},
     {"OR005", ERR_CONFLICT},  {"OR006", ERR_DENIED},  {"OR007", ERR_LIMIT},   {"OR008", ERR_DENIED},
     {"57014", ERR_TIMEOUT},   {"57P04", ERR_DB},      {"57P05", ERR_DB_DOWN}, {"57P", ERR_DB_DOWN},
-    {"08", ERR_DB_DOWN},      {"53300", ERR_DB_DOWN},
+    {"08", ERR_DB_DOWN},      {"53300", ERR_DB_DOWN}, {"53100", ERR_DB_DOWN},
 };
+
+bool db_err_is_full(const struct err *err) {
+  return strcmp(err->sqlstate, "53100") == 0;
+}
 
 enum err_code db_err_from_sqlstate(const char *sqlstate) {
   for (size_t i = 0; sqlstate && i < ARRAY_LEN(sqlstate_codes); i++)

@@ -108,7 +108,7 @@ static void on_ran(void *arg, struct db_result *result, const struct err *err) {
     duty->failed++;
     duty->failures++;
     /* An unreachable database is reported once, by whoever watches it; here it is only waited for. */
-    if (err->code != ERR_DB_DOWN && (duty->failures & (duty->failures - 1)) == 0)
+    if ((err->code != ERR_DB_DOWN || db_err_is_full(err)) && (duty->failures & (duty->failures - 1)) == 0)
       log_event(LOG_WARN, "duty.failed", LOG_S("duty", duty->kind->name), LOG_I("failures", duty->failures),
                 LOG_S("sqlstate", err->sqlstate), LOG_S("error", err->text));
   } else {

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/log.h"
+#include "io/db.h"
 #include "serve/http_private.h"
 
 const char *http_status_title(int status) {
@@ -196,6 +197,14 @@ void http_problem_err(struct http_request *req, const struct err *err) {
   int status = err_http_status(err->code);
   bool ours = err->code == ERR_NONE || err->code == ERR_INTERNAL || err->code == ERR_DB || err->code == ERR_IO;
   if (status < 400) status = 500;
+  if (db_err_is_full(err)) {
+    log_event(LOG_ERROR, "http.disk_full", LOG_S("id", own->req.id), LOG_S("path", own->req.path),
+              LOG_S("error", err->text));
+    http_reply_header(req, "Retry-After", "10");
+    http_problem(req, status, "disk_full", "the database's disk is full: nothing of this request was stored",
+                 "free space there (orch's runbook: rows are not taken), then send it again; no restart is needed");
+    return;
+  }
   if (err->code == ERR_DB_DOWN) { /* where the database is, is nobody's business here */
     http_reply_header(req, "Retry-After", "2");
     http_problem(req, status, err_code_name(err->code), "the database cannot be reached", "GET /readyz says why");
