@@ -67,6 +67,13 @@ static void some_names(const struct csv_file *file, char *ret, size_t size) {
     used += (size_t)snprintf(ret + used, size - used, "%s%.30s", i ? ", " : "", file->columns[i]);
 }
 
+static bool no_column(const struct csv_file *file, const char *name, struct err *err) {
+  char names[160];
+  some_names(file, names, sizeof names);
+  err_set(err, ERR_NOT_FOUND, "%s has no column \"%.100s\"", file->name, name);
+  return err_hint(err, "it has %s", names);
+}
+
 /* One line of CSV, so that a name with a comma can be quoted; each must be a column of both files. */
 static bool take_names(void *arg, uint64_t line, const struct csv_field *fields, size_t n, struct err *err) {
   struct work *work = arg;
@@ -75,16 +82,9 @@ static bool take_names(void *arg, uint64_t line, const struct csv_field *fields,
   for (size_t f = 0; f < n; f++) {
     const char *name = fields[f].text;
     size_t in_ref = find_column(&files->ref, name);
-    const struct csv_file *without = in_ref == DRIFT_SKIP                           ? &files->ref
-                                     : find_column(&files->cur, name) == DRIFT_SKIP ? &files->cur
-                                                                                    : NULL;
     if (!*name) return err_set(err, ERR_USAGE, "an empty name among the columns");
-    if (without) {
-      char names[160];
-      some_names(without, names, sizeof names);
-      err_set(err, ERR_NOT_FOUND, "%s has no column \"%.100s\"", without->name, name);
-      return err_hint(err, "it has %s", names);
-    }
+    if (in_ref == DRIFT_SKIP) return no_column(&files->ref, name, err);
+    if (find_column(&files->cur, name) == DRIFT_SKIP) return no_column(&files->cur, name, err);
     for (size_t i = 0; i < files->n_columns; i++)
       if (work->in_ref[i] == in_ref) return err_set(err, ERR_USAGE, "column \"%.100s\" is named twice", name);
     if (!add_column(work, in_ref, err)) return false;

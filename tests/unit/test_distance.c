@@ -222,13 +222,12 @@ static void a_long_tail(void **state) {
 /* Two heaps far apart, of slightly different weights: where F and G cross shortly before the empty stretch between
  * them, that stretch counts whole and no more. */
 static void a_gap(void **state) {
-  enum { N = 2000 };
+  enum { N = 2000, HALF = N / 2 };
   double ref[N], cur[N];
   struct sketch_grid grid;
   for (size_t more = 0; more <= 40; more += 4) {
-    size_t low = N / 2 + more / 4;
-    for (size_t i = 0; i < N; i++)
-      ref[i] = i < N / 2 ? -11 + 2 * (double)i / (N / 2) : 9 + 2 * (double)(i - N / 2) / (N / 2);
+    size_t low = HALF + more / 4;
+    for (size_t i = 0; i < N; i++) ref[i] = i < HALF ? -11 + 2 * (double)i / HALF : 9 + 2 * (double)(i - HALF) / HALF;
     for (size_t i = 0; i < N; i++)
       cur[i] = i < low ? -10.96 + 2 * (double)i / (double)low : 9 + 2 * (double)(i - low) / (double)(N - low);
     sketch_grid_init(&grid, ref, N);
@@ -236,7 +235,7 @@ static void a_gap(void **state) {
     sketch_of(a, &grid, ref, N);
     sketch_of(b, &grid, cur, N);
     double exact = distance_wasserstein_sorted(ref, N, cur, N).normed, got = distance_wasserstein(a, b).normed;
-    print_message("%zu more: %.5f, sketch %.5f\n", low - N / 2, exact, got);
+    print_message("%zu more: %.5f, sketch %.5f\n", low - HALF, exact, got);
     assert_near(got, exact, 0.05 * exact);
   }
 }
