@@ -132,6 +132,9 @@ bool cli_watch(struct cli *cli, int64_t timeout_ms,
 void cli_print_json(const struct cli *cli, const json_t *document);
 /* printf to stdout; every "%s" must already be safe for a terminal: see cli_safe(). */
 void cli_printf(const char *fmt, ...) ORCH_PRINTF(1, 2);
+/* Safe words, each with a blank before it, broken between them where the terminal ends, and a line feed. `at` columns
+ * of the line are taken; further lines are indented by four. */
+void cli_print_words(struct cli *cli, const char *words, size_t at);
 /* Text from outside, with control characters made visible; "" for NULL. Lives in the arena. */
 const char *cli_safe(struct cli *cli, const char *text);
 /* A member of an object as safe text: strings as they are, numbers printed, true/false as yes/no, null and absent as

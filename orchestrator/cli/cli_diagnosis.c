@@ -6,6 +6,7 @@
 #include "cli/cli_show.h"
 
 #define SPARK_WIDTH 60
+#define TABLE_COLUMNS_MIN 140 /* under that, the table's cells would have a few letters a line */
 
 static const char *text_of(const json_t *object, const char *key) {
   return json_string_value(json_object_get(object, key));
@@ -55,12 +56,36 @@ static const char *since_text(struct cli *cli, const json_t *column) {
   return *row != '\0' ? arena_printf(&cli->arena, "row %s", row) : "";
 }
 
-static void show_columns(struct cli *cli, const json_t *diagnosis) {
-  const json_t *columns = json_object_get(diagnosis, "columns");
-  json_int_t more = json_integer_value(json_object_get(diagnosis, "more_columns"));
+static const char *rows_text(struct cli *cli, const json_t *column) {
+  return arena_printf(&cli->arena, "%s/%s", cli_monitor_number(cli, json_object_get(column, "n_ref")),
+                      cli_monitor_number(cli, json_object_get(column, "n_now")));
+}
+
+static void list_columns(struct cli *cli, const json_t *columns) {
   size_t i;
   json_t *column;
-  if (json_array_size(columns) == 0) return;
+  json_array_foreach(columns, i, column) {
+    const char *name = cli_member(cli, column, "name"), *direction = cli_member(cli, column, "direction");
+    const char *since = cli_safe(cli, since_text(cli, column)), *moved = before_now(cli, column);
+    const char *why = cli_member(cli, column, "why");
+    cli_printf("  %s", cli_paint(cli, CLI_BOLD, name));
+    cli_print_words(cli,
+                    arena_printf(&cli->arena, "%s%sPSI %s, weight %s%s%s, %s rows", direction,
+                                 *direction != '\0' ? ", " : "",
+                                 cli_monitor_number(cli, json_object_get(column, "psi")),
+                                 cli_monitor_number(cli, json_object_get(column, "weight")),
+                                 *since != '\0' ? ", since " : "", since, rows_text(cli, column)),
+                    2 + strlen(name));
+    if (*moved != '\0') cli_printf("    %s\n", moved);
+    if (*why == '\0') continue;
+    cli_printf("   ");
+    cli_print_words(cli, why, 3);
+  }
+}
+
+static void table_columns(struct cli *cli, const json_t *columns) {
+  size_t i;
+  json_t *column;
   struct cli_table *table = cli_table_new(cli, (const char *const[]){"COLUMN", "MOVED", "BEFORE -> NOW", ">PSI",
                                                                      ">WEIGHT", "SINCE", ">ROWS", "|WHY", NULL});
   json_array_foreach(columns, i, column) {
@@ -71,11 +96,20 @@ static void show_columns(struct cli *cli, const json_t *diagnosis) {
     cli_table_cell(table, cli_monitor_number(cli, json_object_get(column, "psi")));
     cli_table_cell(table, cli_monitor_number(cli, json_object_get(column, "weight")));
     cli_table_cell(table, since_text(cli, column));
-    cli_table_cell_printf(table, "%s/%s", cli_monitor_number(cli, json_object_get(column, "n_ref")),
-                          cli_monitor_number(cli, json_object_get(column, "n_now")));
+    cli_table_cell(table, rows_text(cli, column));
     cli_table_cell(table, text_of(column, "why"));
   }
   cli_table_print(table, NULL);
+}
+
+static void show_columns(struct cli *cli, const json_t *diagnosis) {
+  const json_t *columns = json_object_get(diagnosis, "columns");
+  json_int_t more = json_integer_value(json_object_get(diagnosis, "more_columns"));
+  if (json_array_size(columns) == 0) return;
+  if (cli_screen(cli).columns < TABLE_COLUMNS_MIN)
+    list_columns(cli, columns);
+  else
+    table_columns(cli, columns);
   if (more > 0) cli_printf("  and %" JSON_INTEGER_FORMAT " more columns: --json has their number\n", more);
 }
 
@@ -84,9 +118,11 @@ static void show_faults(struct cli *cli, const json_t *faults) {
   json_t *fault;
   json_array_foreach(faults, i, fault) {
     const char *name = cli_member(cli, fault, "name"), *why = cli_member(cli, fault, "why");
-    cli_printf("  %s %s%s%s (%s)\n", cli_paint(cli, CLI_RED, "broken"),
-               *name != '\0' ? name : cli_member(cli, fault, "check"), *why != '\0' ? ": " : "", why,
-               cli_member(cli, fault, "monitor"));
+    cli_printf("  %s", cli_paint(cli, CLI_RED, "broken"));
+    cli_print_words(cli,
+                    arena_printf(&cli->arena, "%s%s%s (%s)", *name != '\0' ? name : cli_member(cli, fault, "check"),
+                                 *why != '\0' ? ": " : "", why, cli_member(cli, fault, "monitor")),
+                    strlen("  broken"));
   }
 }
 
@@ -95,10 +131,13 @@ static void show_also(struct cli *cli, const json_t *also) {
   json_t *signal;
   json_array_foreach(also, i, signal) {
     const char *pipeline = cli_member(cli, signal, "pipeline"), *incident = cli_member(cli, signal, "incident");
-    cli_printf("  also %s %s since %s%s%s%s%s: %s\n", cli_paint(cli, CLI_CYAN, cli_member(cli, signal, "kind")),
-               cli_member(cli, signal, "status"), cli_when(cli, text_of(signal, "since")),
-               *pipeline != '\0' ? " on " : "", pipeline, *incident != '\0' ? ", incident " : "", incident,
-               cli_member(cli, signal, "title"));
+    const char *kind = cli_member(cli, signal, "kind");
+    cli_printf("  also %s", cli_paint(cli, CLI_CYAN, kind));
+    cli_print_words(cli,
+                    arena_printf(&cli->arena, "%s since %s%s%s%s%s: %s", cli_member(cli, signal, "status"),
+                                 cli_when(cli, text_of(signal, "since")), *pipeline != '\0' ? " on " : "", pipeline,
+                                 *incident != '\0' ? ", incident " : "", incident, cli_member(cli, signal, "title")),
+                    strlen("  also ") + strlen(kind));
   }
 }
 
@@ -118,13 +157,17 @@ static void show_live(struct cli *cli, const json_t *diagnosis) {
                            cli_monitor_spark(cli, newest_first, json_object_get(live, "threshold"), SPARK_WIDTH)));
     json_decref(newest_first);
   }
-  cli_field(cli, "if ignored", ignored);
+  if (*ignored != '\0') {
+    cli_printf("  %s", cli_paint(cli, CLI_DIM, "if ignored  "));
+    cli_print_words(cli, ignored, strlen("  if ignored  "));
+  }
 }
 
 void cli_show_diagnosis(struct cli *cli, const json_t *diagnosis) {
   const char *verdict = cli_member(cli, diagnosis, "verdict");
-  bool broken = strcmp(verdict, "fault") == 0 || strcmp(verdict, "mixed") == 0;
-  cli_printf("  %s: %s\n", cli_paint(cli, broken ? CLI_RED : CLI_CYAN, verdict), cli_member(cli, diagnosis, "summary"));
+  bool broken = json_array_size(json_object_get(diagnosis, "faults")) > 0;
+  cli_printf("  %s", cli_paint(cli, broken ? CLI_RED : CLI_CYAN, arena_printf(&cli->arena, "%s:", verdict)));
+  cli_print_words(cli, cli_member(cli, diagnosis, "summary"), 3 + strlen(verdict));
   show_columns(cli, diagnosis);
   show_faults(cli, json_object_get(diagnosis, "faults"));
   show_also(cli, json_object_get(diagnosis, "also"));

@@ -119,6 +119,23 @@ void cli_field(struct cli *cli, const char *name, const char *value) {
     cli_printf("  %s %s\n", cli_paint(cli, CLI_DIM, arena_printf(&cli->arena, "%-12s", name)), value);
 }
 
+void cli_print_words(struct cli *cli, const char *words, size_t at) {
+  enum { INDENT = 4 };
+  size_t screen = (size_t)cli_screen(cli).columns;
+  for (const char *word = words; *word != '\0'; word += strspn(word, " ")) {
+    size_t len = strcspn(word, " "), columns = 0;
+    for (size_t i = 0; i < len; i++) columns += ((unsigned char)word[i] & 0xc0) != 0x80;
+    if (at + 1 + columns > screen && at > INDENT) {
+      cli_printf("\n%*s", INDENT - 1, "");
+      at = INDENT - 1;
+    }
+    cli_printf(" %.*s", (int)len, word);
+    at += 1 + columns;
+    word += len;
+  }
+  cli_printf("\n");
+}
+
 void cli_heading(struct cli *cli, const char *text) {
   cli_printf("\n%s\n", cli_paint(cli, CLI_BOLD, text));
 }

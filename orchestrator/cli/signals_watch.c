@@ -106,24 +106,7 @@ static void draw_monitor(struct cli *cli, const json_t *m, const struct widths *
              widths->since > 0 ? " " : "", widths->since > 0 ? since(cli, windows) : "");
 }
 
-/* Words, broken between them where the screen ends; `at` columns of the first line are taken. */
-static void print_wrapped(const char *words, size_t at, size_t screen) {
-  enum { INDENT = 4 };
-  for (const char *word = words; *word != '\0'; word += strspn(word, " ")) {
-    size_t len = strcspn(word, " "), columns = 0;
-    for (size_t i = 0; i < len; i++) columns += ((unsigned char)word[i] & 0xc0) != 0x80;
-    if (at + 1 + columns > screen && at > INDENT) {
-      cli_printf("\n%*s", INDENT - 1, "");
-      at = INDENT - 1;
-    }
-    cli_printf(" %.*s", (int)len, word);
-    at += 1 + columns;
-    word += len;
-  }
-  cli_printf("\n");
-}
-
-static void draw_signals(struct cli *cli, const json_t *signals, const struct widths *widths) {
+static void draw_signals(struct cli *cli, const json_t *signals) {
   size_t i;
   json_t *s;
   cli_heading(cli, json_array_size(signals) > 0 ? "Firing" : "Nothing fires.");
@@ -136,7 +119,7 @@ static void draw_signals(struct cli *cli, const json_t *signals, const struct wi
         cli_member(cli, s, "disposition"), cli_member(cli, s, "title"), *proposal != '\0' ? " (#" : "", proposal,
         *proposal != '\0' ? ")" : "", *reason != '\0' ? " (" : "", reason, *reason != '\0' ? ")" : "");
     cli_printf("  %s ", cli_paint(cli, fault ? CLI_RED : CLI_YELLOW, kind));
-    print_wrapped(words, 3 + strlen(kind), (size_t)widths->screen);
+    cli_print_words(cli, words, 3 + strlen(kind));
   }
 }
 
@@ -151,7 +134,7 @@ static void draw_all(struct cli *cli, const json_t *document) {
   cli_printf("%s  %s\n\n", cli_paint(cli, CLI_BOLD, pipeline), cli_paint(cli, CLI_DIM, legend));
   json_array_foreach(monitors, i, m) draw_monitor(cli, m, &widths);
   if (json_array_size(monitors) == 0) cli_printf("  It has no monitors.\n");
-  draw_signals(cli, json_object_get(document, "signals"), &widths);
+  draw_signals(cli, json_object_get(document, "signals"));
 }
 
 /* What makes a draw worth repeating off a terminal: a window closed, a signal changed. */

@@ -6,18 +6,23 @@ milliseconds. Standard library only.
         proposal = w.orch_json("propose", "quick", "--reason", "first")["proposal"]
 """
 import base64
+import fcntl
 import hashlib
 import hmac
 import http.client
 import http.server
 import json
 import os
+import pty
 import pwd
+import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 import urllib.parse
@@ -237,6 +242,28 @@ class World:
         if check and done.returncode != 0:
             raise AssertionError(f"orch {' '.join(args)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done
+
+    def screen(self, *words, until, env=None, columns=120, rows=40):
+        """What a terminal shows once `until` has come; then Ctrl-C, which ends what still runs."""
+        pid, master = pty.fork()
+        if pid == 0:
+            os.chdir(self.dir)
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            environment = {k: v for k, v in self.env.items() if k != "NO_COLOR"}
+            os.execve(ORCH, [ORCH, *words], {**environment, "TERM": "xterm", **(env or {})})
+        out, end = b"", time.monotonic() + 60
+        try:
+            while until not in out.decode(errors="replace") and time.monotonic() < end:
+                if select.select([master], [], [], 1)[0]:
+                    out += os.read(master, 65536)
+            os.write(master, b"\x03")
+            while select.select([master], [], [], 10)[0] and (got := os.read(master, 65536)):
+                out += got
+        except OSError:
+            pass  # the other side is closed
+        os.close(master)
+        os.waitpid(pid, 0)
+        return out.decode()
 
     def orch_json(self, *args, **kw):
         return json.loads(self.orch(*args, "--json", **kw).stdout)

@@ -1,16 +1,11 @@
 """Monitors on the command line: listed over all pipelines, shown with their numbers, watched as sparklines."""
 
-import fcntl
 import json
 import math
 import os
-import pty
 import random
 import re
-import select
-import struct
 import subprocess
-import termios
 import time
 import unittest
 
@@ -244,30 +239,8 @@ class MonitorsTest(unittest.TestCase):
         self.assertIn("known to within 0.085: expected at least 289", warnings[2])
         self.assertIn("about 17 rows a window, under its 'min_rows' of 200", warnings[3])
 
-    def screen(self, *words, until, env=None, columns=120, rows=40):
-        """What a terminal shows once `until` has come; then Ctrl-C."""
-        pid, master = pty.fork()
-        if pid == 0:
-            os.chdir(self.world.dir)
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-            environment = {k: v for k, v in self.world.env.items() if k != "NO_COLOR"}
-            os.execve(kit.ORCH, [kit.ORCH, *words], {**environment, "TERM": "xterm", **(env or {})})
-        out, end = b"", time.monotonic() + 60
-        try:
-            while until not in out.decode(errors="replace") and time.monotonic() < end:
-                if select.select([master], [], [], 1)[0]:
-                    out += os.read(master, 65536)
-            os.write(master, b"\x03")
-            while select.select([master], [], [], 10)[0] and (got := os.read(master, 65536)):
-                out += got
-        except OSError:
-            pass  # the other side is closed
-        os.close(master)
-        os.waitpid(pid, 0)
-        return out.decode()
-
     def test_watch_draws_sparklines(self):
-        text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"})
+        text = self.world.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"})
         line = next(line for line in text.splitlines() if line.lstrip().startswith("inputs"))
         self.assertRegex(line, "inputs +drift +▁▁▂▄█ +0.9 / 0.2 +drift +2 windows, 20 m")
         line = next(line for line in text.splitlines() if line.lstrip().startswith("accuracy"))
@@ -279,21 +252,21 @@ class MonitorsTest(unittest.TestCase):
         self.assertNotIn("\x1b[3", text)
 
     def test_watch_in_colour_and_in_ascii(self):
-        text = self.screen("signals", "quick", "--watch", until="x moved")
+        text = self.world.screen("signals", "quick", "--watch", until="x moved")
         self.assertIn("\x1b[33m█\x1b[0m", text)
         self.assertIn("\x1b[32m▁\x1b[0m", text)
-        text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1", "LC_ALL": "C"})
+        text = self.world.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1", "LC_ALL": "C"})
         self.assertRegex(text, r"inputs +drift +__\.:# +0\.9 / 0\.2")
 
     def test_watch_fits_the_screen(self):
         for columns in (80, 60, 40):
-            text = self.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"}, columns=columns)
+            text = self.world.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"}, columns=columns)
             self.assertIn("▁▁▂▄█", text)
             lines = re.sub("\x1b\\[[A-Z]", "", text).replace("^C", "").splitlines()
             self.assertLessEqual(max(len(line) for line in lines), columns, f"{columns} columns: {text}")
         # Of what is longer than the screen the beginning stays in sight, and nothing scrolls away.
         for words in (("signals", "quick"), ("status",)):
-            text = self.screen(*words, "--watch", until="more line", env={"NO_COLOR": "1"}, columns=60, rows=8)
+            text = self.world.screen(*words, "--watch", until="more line", env={"NO_COLOR": "1"}, columns=60, rows=8)
             first = text.split("\x1b[H\x1b[J")[1].replace("^C", "")
             self.assertLessEqual(first.count("\n"), 7, text)
             self.assertRegex(first, r"\d+ more lines?")

@@ -76,6 +76,10 @@ class Why(unittest.TestCase):
         self.assertNotIn("\x1b", shown)  # what came from outside cannot paint the terminal
         self.assertIn("drift: inventory rose from a median of 6.1 to 8.9 (PSI 0.41) since 2009-01-01", shown)
         self.assertRegex(shown, r"inventory +up +6\.1 \(4\.\.8\) -> 8\.9 \(6\.\.10\) +0\.41 +0\.41 +2009-01-01 +1328/250 +PSI 0\.41 is over 0\.2")
+        narrow = w.screen("show", str(proposal), until="orch reject", env={"NO_COLOR": "1"}, columns=80, rows=60).replace("\r", "")
+        self.assertLessEqual(max(len(line) for line in narrow.split("\nSignals")[0].splitlines()), 80, narrow)
+        self.assertRegex(narrow, r"\n  inventory up, PSI 0\.41, weight 0\.41, since 2009-01-01, 1328/250 rows\n    6\.1 \(4\.\.8\) -> 8\.9 \(6\.\.10\)\n"
+                                 r"    PSI 0\.41 is over 0\.2\n")
         self.in_chat("inventory rose from a median of 6.1 to 8.9 (PSI 0.41) since 2009-01-01")
 
     def test_several_at_once(self):
