@@ -45,6 +45,7 @@ log = logging.getLogger("orch_client")
 LINE_MAX = 64 * 1024        # bytes of one row that the server takes
 BATCH_BYTES = 1024 * 1024   # of one request, before gzip
 _AGAIN = (408, 425, 429)    # and every 5xx: worth sending again
+_IDLE_S = 20.0              # a connection unused for longer may have been closed by the other side, or a proxy between
 
 
 def _plain(value):
@@ -196,7 +197,7 @@ class Client:
         self._waiting = self._bytes = 0  # lines that are queued or under way
         self._oldest = None              # since when the first of them has waited
         self._last_error, self._warned = None, 0.0
-        self._thread, self._connection = None, None
+        self._thread, self._connection, self._used = None, None, 0.0
         self._flush = self._closing = False
         self._end = None
 
@@ -323,6 +324,9 @@ class Client:
 
     def _post(self, batch):
         timeout = self._timeout_s if self._end is None else max(0.1, min(self._timeout_s, self._end - time.monotonic()))
+        if self._connection is not None and time.monotonic() - self._used >= _IDLE_S:
+            self._connection.close()
+            self._connection = None
         if self._connection is None:
             make = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
             self._connection = make(self._host, self._port, timeout=timeout, **({"context": self._context} if self._https else {}))
@@ -337,6 +341,7 @@ class Client:
         self._connection.request("POST", self._path + batch.kind, body, headers)
         answer = self._connection.getresponse()
         text = answer.read(4 * 1024 * 1024)
+        self._used = time.monotonic()
         if answer.will_close:
             self._connection.close()
             self._connection = None
@@ -352,6 +357,8 @@ class Client:
         errors = document.get("rejected") or []
         if errors:
             self._note(f"line {errors[0].get('line')} of a batch was refused: {errors[0].get('error')}")
+        if document.get("times_unread"):
+            self._note(f"{document['times_unread']} rows of a batch have a time that cannot be read: send RFC 3339")
         if answer.status == 202:
             accepted = int(document.get("accepted", len(batch.lines)))
             return accepted, len(batch.lines) - accepted, 0

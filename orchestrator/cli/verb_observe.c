@@ -30,10 +30,12 @@ struct observing {
   struct observe_plan *plan; /* of rows */
   struct strbuf batch;       /* NDJSON that was not sent yet */
   uint64_t batch_line;       /* NDJSON: the line before the batch's first */
+  uint64_t *csv_lines;       /* CSV: where the batch's records began */
+  size_t n_csv_lines, csv_lines_size;
   struct observe_csv csv;
   bool has_header, shows_progress;
   int64_t shown_us;
-  int64_t rows, rejected, repeated, batches, first_row, joined, known;
+  int64_t rows, rejected, repeated, batches, first_row, joined, known, times_unread;
 };
 
 static bool get_plan(struct observing *o, struct err *err) {
@@ -90,13 +92,20 @@ static bool send_labels(struct observing *o, const struct observe_labels *labels
   return true;
 }
 
+static void complain_of(const struct observing *o, int64_t before, uint64_t line, const char *text) {
+  if (before < COMPLAINTS_MAX)
+    fprintf(stderr, "orch: line %llu: %s\n", (unsigned long long)line, cli_safe(o->cli, text));
+}
+
 /* Says which lines were refused. */
 static void complain(struct observing *o, const struct observe_batch *judged) {
-  for (size_t i = 0; i < judged->n_errors && o->rejected + (int64_t)i < COMPLAINTS_MAX; i++) {
-    unsigned long long line = o->batch_line + judged->errors[i].line;
-    fprintf(stderr, "orch: line %llu: %s\n", line, cli_safe(o->cli, judged->errors[i].text));
+  for (size_t i = 0; i < judged->n_errors; i++) {
+    uint64_t line = judged->errors[i].line;
+    complain_of(o, o->rejected + (int64_t)i, line <= o->n_csv_lines ? o->csv_lines[line - 1] : o->batch_line + line,
+                judged->errors[i].text);
   }
   o->rejected += (int64_t)judged->rejected;
+  o->times_unread += judged->times_unread;
 }
 
 static bool flush_labels(struct observing *o, struct err *err) {
@@ -137,6 +146,7 @@ static bool flush(struct observing *o, struct err *err) {
   bool fine = o->is_labels ? flush_labels(o, err) : flush_rows(o, err);
   for (size_t i = 0; i < o->batch.len; i++) o->batch_line += o->batch.data[i] == '\n';
   strbuf_reset(&o->batch);
+  o->n_csv_lines = 0;
   show_progress(o, false);
   return fine;
 }
@@ -145,16 +155,39 @@ static bool is_full(const struct observing *o) {
   return o->batch.len >= (o->is_labels ? LABELS_BYTES : BATCH_BYTES);
 }
 
+static bool csv_header(struct observing *o, const struct csv_field *fields, size_t n, struct err *err) {
+  const char *const of_rows[] = {o->plan ? o->plan->id : NULL, NULL}, *const of_labels[] = {"id", "label", NULL};
+  if (!observe_csv_header(&o->csv, fields, n, o->is_labels ? of_labels : of_rows, err)) return false;
+  for (size_t i = 0; o->is_labels && of_labels[i]; i++) {
+    bool there = false;
+    for (size_t k = 0; k < n; k++) there |= strcmp(fields[k].text, of_labels[i]) == 0;
+    if (!there) return err_set(err, ERR_INVALID, "labels have the columns id and label; there is no %s", of_labels[i]);
+  }
+  return true;
+}
+
+/* A record that is no row is named and left out, as a line of NDJSON is. */
+static void csv_row(struct observing *o, uint64_t line, const struct csv_field *fields, size_t n) {
+  struct err why = {0};
+  if (!observe_csv_row(&o->csv, fields, n, &o->batch, &why)) {
+    complain_of(o, o->rejected++, line, why.text);
+    return;
+  }
+  if (o->n_csv_lines == o->csv_lines_size) {
+    o->csv_lines_size = o->csv_lines_size ? 2 * o->csv_lines_size : 1024;
+    o->csv_lines = mem_realloc(o->csv_lines, o->csv_lines_size * sizeof o->csv_lines[0]);
+  }
+  o->csv_lines[o->n_csv_lines++] = line;
+}
+
 static bool csv_record(void *arg, uint64_t line, const struct csv_field *fields, size_t n, struct err *err) {
   struct observing *o = arg;
   bool fine;
   if (!o->has_header) {
-    const char *const of_rows[] = {o->plan ? o->plan->id : NULL, NULL}, *const of_labels[] = {"id", "label", NULL};
-    fine = o->has_header = observe_csv_header(&o->csv, fields, n, o->is_labels ? of_labels : of_rows, err);
-    o->batch_line = line;
+    fine = o->has_header = csv_header(o, fields, n, err);
   } else {
-    fine = observe_csv_row(&o->csv, fields, n, &o->batch, err);
-    if (fine && o->batch.failed) fine = err_set(err, ERR_LIMIT, "a record too long for a row");
+    csv_row(o, line, fields, n);
+    fine = !o->batch.failed || err_set(err, ERR_LIMIT, "a record too long for a row");
     if (fine && is_full(o)) fine = flush(o, err);
   }
   return fine || err_prefix(err, "line %llu", (unsigned long long)line);
@@ -209,6 +242,7 @@ static void report_json(const struct observing *o) {
     json_object_set_new(document, "known", json_integer(o->known));
   } else if (o->rows) {
     json_object_set_new(document, "first_row", json_integer(o->first_row));
+    json_object_set_new(document, "times_unread", json_integer(o->times_unread));
   }
   cli_print_json(o->cli, document);
   json_decref(document);
@@ -228,6 +262,12 @@ static bool report(struct observing *o, struct err *err) {
   else if (o->rows)
     cli_printf("%s: %lld %s stored, from row %lld on\n", cli_safe(o->cli, o->pipeline),
                (long long)(o->rows - o->repeated), o->rows - o->repeated == 1 ? one : many, (long long)o->first_row);
+  if (o->times_unread)
+    fprintf(stderr, "orch: %lld %s a time that cannot be read, taken as now; RFC 3339 is: 2026-01-05T09:00:00Z\n",
+            (long long)o->times_unread, o->times_unread == 1 ? "row has" : "rows have");
+  if (o->rejected && o->rows == 0 && !o->has_header)
+    return err_set(err, ERR_INVALID, "none of the lines is a %s", one) ||
+           err_hint(err, "one JSON object a line is read, or CSV: then say --format csv");
   if (o->rejected)
     return err_set(err, ERR_INVALID, "%lld %s no %s and left out; the other %lld are stored", (long long)o->rejected,
                    o->rejected == 1 ? "line is" : "lines are", one, (long long)o->rows);
@@ -258,6 +298,7 @@ static bool observe_file(struct observing *o, const char *url, const char *path,
     err_hint(err, "%lld %s were stored before", (long long)o->rows, o->is_labels ? "labels" : "rows");
   (void)gzclose(file);
   strbuf_fini(&o->batch);
+  mem_free(o->csv_lines);
   observe_csv_fini(&o->csv);
   observe_plan_unref(o->plan);
   o->plan = NULL;

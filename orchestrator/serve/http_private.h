@@ -14,7 +14,8 @@
 
 #define HTTP_POOL_BYTES (16u * 1024)        /* libmicrohttpd's memory of one connection */
 #define HTTP_ARENA_BYTES (4u * 1024 * 1024) /* the most one request may take beside its body */
-#define HTTP_DRAIN_MAX_BYTES (256u * 1024)  /* of a refused body, so that the client gets to read the refusal */
+/* Of a refused body, so that the client gets to read the refusal: many write all of a body before they read. */
+#define HTTP_DRAIN_MAX_BYTES (32u * 1024 * 1024)
 #define HTTP_DRAIN_MAX_MS 2000u
 #define HTTP_SWEEP_MS 250
 #define HTTP_STATUS_KINDS 12

@@ -147,11 +147,18 @@ static bool reserve(struct http_own *own, size_t bytes) {
   return true;
 }
 
+static void refuse_size(struct http_own *own) {
+  char detail[80];
+  size_t max = own->req.route->max_body_bytes;
+  snprintf(detail, sizeof detail, max ? "a body has at most %zu bytes here" : "this takes no body", max);
+  http_give_up(own, 413, "body_too_large", arena_strdup(&own->req.arena, detail));
+}
+
 static bool admit_body(struct http_own *own, int64_t announced) {
   size_t max = own->req.route->max_body_bytes;
   if (announced == 0) return true;
   if (max == 0 || announced > (int64_t)max) {
-    http_give_up(own, 413, "body_too_large", max ? "the body is larger than allowed" : "this takes no body");
+    refuse_size(own);
     return false;
   }
   strbuf_init(&own->received, max);
@@ -174,7 +181,7 @@ static void take_body(struct http_own *own, const char *bytes, size_t len) {
   strbuf_add(&own->received, bytes, len);
   if (own->received.failed) {
     own->refused = true;
-    http_give_up(own, 413, "body_too_large", "the body is larger than allowed");
+    refuse_size(own);
   }
   if (own->refused) strbuf_fini(&own->received);
 }

@@ -80,7 +80,13 @@ static bool take_body(struct http_request *req, const struct observing *observin
   *ret = (struct body){.at = req->body, .len = req->body_len};
   strbuf_init(&ret->unpacked, OBSERVE_BODY_MAX);
   if (!route_type_is(req, words, "send one JSON object a line, with Content-Type: application/x-ndjson")) return false;
-  if (!coding || strcasecmp(coding, "identity") == 0) return true;
+  bool said = coding && strcasecmp(coding, "identity") != 0;
+  if (!said && req->body_len >= 2 && memcmp(req->body, "\x1f\x8b", 2) == 0) {
+    http_problem(req, 415, "media_type", "the body is packed by gzip, and no Content-Encoding says so",
+                 "send Content-Encoding: gzip with it");
+    return false;
+  }
+  if (!said) return true;
   if (strcasecmp(coding, "gzip") != 0 && strcasecmp(coding, "x-gzip") != 0) {
     http_problem(req, 415, "media_type", "this Content-Encoding is not taken here", "gzip is, or none");
     return false;
@@ -117,7 +123,12 @@ static void answer_no_lines(struct http_request *req, const struct observe_batch
   }
   strbuf_init(&out, ANSWER_MAX);
   strbuf_puts(&out, "{\"type\":\"urn:orch:problem:invalid\",\"title\":\"Unprocessable Content\",\"status\":422,");
-  strbuf_printf(&out, "\"detail\":\"none of the lines is a %s\",\"accepted\":0,", what);
+  strbuf_printf(&out,
+                "\"detail\":\"none of the lines is a %s\",\"hint\":\"each line is one JSON object, whole on its "
+                "line: %s\",\"accepted\":0,",
+                what,
+                strcmp(what, "row") == 0 ? "{\\\"income\\\": 3.2, \\\"city\\\": \\\"Austin\\\"}"
+                                         : "{\\\"id\\\": \\\"r-17\\\", \\\"label\\\": 1}");
   observe_add_rejected(batch, &out);
   strbuf_putc(&out, '}');
   http_reply(req, 422, "application/problem+json", strbuf_text(&out), out.len);
@@ -159,6 +170,7 @@ static void rows_answer(struct rows *r, const struct observe_sent *sent) {
   strbuf_init(&out, ANSWER_MAX);
   strbuf_printf(&out, "{\"accepted\":%d,\"first_row\":%lld,%s", r->batch.rows, (long long)sent->first_row,
                 sent->repeated ? "\"repeated\":true," : "");
+  if (r->batch.times_unread) strbuf_printf(&out, "\"times_unread\":%d,", r->batch.times_unread);
   observe_add_rejected(&r->batch, &out);
   strbuf_putc(&out, '}');
   http_reply_json(r->req, 202, strbuf_text(&out));

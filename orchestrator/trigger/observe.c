@@ -17,7 +17,8 @@ void observe_reject(struct observe_batch *batch, uint64_t line, const struct err
 void observe_each_line(const char *body, size_t len,
                        void (*take)(void *arg, uint64_t number, const char *line, size_t n), void *arg) {
   uint64_t number = 0;
-  for (const char *at = body, *end = body + len; at < end;) {
+  size_t mark = len >= 3 && memcmp(body, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* of byte order */
+  for (const char *at = body + mark, *end = body + len; at < end;) {
     const char *newline = memchr(at, '\n', (size_t)(end - at));
     const char *stop = newline ? newline : end;
     size_t n = (size_t)(stop - at);
@@ -181,6 +182,8 @@ static void take_line(void *arg, uint64_t number, const char *line, size_t len) 
   add_time(part_for(batch, len + 1), timed, at_us);
   keep_line(judging, line, len);
   if (judging->plan->labels) add_prediction(&batch->predictions, row, batch->rows, timed, at_us);
+  batch->times_unread +=
+      !timed && (row_key(row, ROW_AT)->kind > ROW_NULL || row_key(row, ROW_TIMESTAMP)->kind > ROW_NULL);
   batch->rows++;
 }
 

@@ -46,6 +46,7 @@ struct observe_batch {
   struct strbuf copy; /* only when the body holds anything else than accepted lines */
   bool copied;
   int rows;          /* lines in it */
+  int times_unread;  /* of them, with a time that cannot be read: they are as old as their arrival */
   uint64_t rejected; /* lines refused */
   size_t n_errors;   /* the first of them, named */
   struct observe_error errors[OBSERVE_ERRORS_MAX];
@@ -66,7 +67,7 @@ void observe_fini(struct observe_batch *batch);
 void observe_add_rejected(const struct observe_batch *batch, struct strbuf *out);
 /* Records a refused line; for readers of other lines. */
 void observe_reject(struct observe_batch *batch, uint64_t line, const struct err *why);
-/* Calls `take` for every line that is not blank, without its line end. */
+/* Calls `take` for every line that is not blank, without its line end. A byte order mark in front is passed over. */
 void observe_each_line(const char *body, size_t len,
                        void (*take)(void *arg, uint64_t number, const char *line, size_t n), void *arg);
 

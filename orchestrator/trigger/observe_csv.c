@@ -15,7 +15,13 @@ bool observe_csv_header(struct observe_csv *csv, const struct csv_field *fields,
   *csv = (struct observe_csv){0};
   if (n > OBSERVE_COLUMNS_MAX)
     return err_set(err, ERR_LIMIT, "%zu columns; at most %d are taken", n, OBSERVE_COLUMNS_MAX);
+  if (n == 1 && strpbrk(fields[0].text, ";\t"))
+    return err_set(err, ERR_INVALID,
+                   "the header names one column, with semicolons or tabs in it: fields are separated by "
+                   "commas here");
   for (size_t i = 0; i < n; i++) {
+    if (!utf8_is_valid(fields[i].text, fields[i].len))
+      return err_set(err, ERR_INVALID, "the name of column %zu is no UTF-8: save the file as UTF-8", i + 1);
     if (fields[i].len == 0) return err_set(err, ERR_INVALID, "column %zu has no name", i + 1);
     if (fields[i].len > OBSERVE_NAME_MAX)
       return err_set(err, ERR_INVALID, "the name of column %zu has more than %d bytes", i + 1, OBSERVE_NAME_MAX);
@@ -86,6 +92,9 @@ bool observe_csv_row(const struct observe_csv *csv, const struct csv_field *fiel
                      struct err *err) {
   if (n != csv->n_names)
     return err_set(err, ERR_INVALID, "%zu fields, but the header names %zu columns", n, csv->n_names);
+  for (size_t i = 0; i < n; i++)
+    if (!utf8_is_valid(fields[i].text, fields[i].len))
+      return err_set(err, ERR_INVALID, "field %zu is no UTF-8: save the file as UTF-8", i + 1);
   for (size_t i = 0; i < n; i++) {
     strbuf_putc(out, i ? ',' : '{');
     strbuf_add_json(out, csv->names[i]);

@@ -17,12 +17,13 @@ struct observe_csv {
 };
 /* Takes the first record. `texts` (NULL-terminated, may be NULL) names the columns that are ids and the like, where
  * "007" is not 7. A dotted name stays as it is: it is the column that an object would nest. ERR_INVALID for empty,
- * repeated or overlong names, ERR_LIMIT for too many. */
+ * repeated or overlong names, for what is no UTF-8 and for fields that are not separated by commas, ERR_LIMIT for too
+ * many columns. */
 bool observe_csv_header(struct observe_csv *csv, const struct csv_field *fields, size_t n, const char *const *texts,
                         struct err *err) ORCH_MUST_CHECK;
 /* Appends one row and a newline. Numbers stay as they were written where JSON allows it; blank, NA and null become
  * null; nan and inf become texts, which monitors read as such; anything else is a text. ERR_INVALID when the number of
- * fields differs from the header's. */
+ * fields differs from the header's or one is no UTF-8: nothing is appended then. */
 bool observe_csv_row(const struct observe_csv *csv, const struct csv_field *fields, size_t n, struct strbuf *out,
                      struct err *err) ORCH_MUST_CHECK;
 void observe_csv_fini(struct observe_csv *csv);

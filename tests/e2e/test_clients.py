@@ -122,6 +122,21 @@ class ClientsTest(unittest.TestCase):
         stats = client.stats()
         self.assertEqual((stats["sent"], stats["dropped"]), (3000, 0), stats)
 
+    def test_a_pause_is_no_failure(self):
+        """A connection that was not used for long may be dead: a new one is made before that shows."""
+        cls = type(self)
+        client = self.client()
+        client.observe({"a": 1})
+        self.assertTrue(client.flush(20))
+        kit.kill9(cls.server)
+        cls.server = self.world.serve()
+        idle, orch_client._IDLE_S = orch_client._IDLE_S, 0.0  # pylint: disable=protected-access
+        self.addCleanup(setattr, orch_client, "_IDLE_S", idle)
+        client.observe({"a": 2})
+        self.assertTrue(client.flush(20))
+        stats = client.stats()
+        self.assertEqual((2, 0, None), (stats["sent"], stats["retries"], stats["last_error"]))
+
     def test_forks_and_ends(self):
         """A process that forks and just ends: parent and child send their own rows, each once."""
         before = len(self.stored())

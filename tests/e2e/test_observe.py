@@ -67,6 +67,40 @@ class ObserveTest(unittest.TestCase):
 
     # ---- group commit
 
+    def test_bodies_that_people_send(self):
+        self.assertEqual(self.post(b'\xef\xbb\xbf{"a":1}\n{"a":2}\n')[1]["accepted"], 2)  # a byte order mark
+        status, answer = self.post(gzip.compress(b'{"a":1}\n'))
+        self.assertEqual((status, "Content-Encoding: gzip" in answer["hint"]), (415, True), answer)
+        status, answer = self.post(json.dumps({"a": 1, "b": 2}, indent=2))
+        self.assertEqual((status, "one JSON object" in answer["hint"]), (422, True), answer)
+        status, answer = self.post('{"a":1,"at":"01/02/2026"}\n{"a":2,"timestamp":1736067600}\n{"a":3,"at":null}\n{"a":4,"at":"2026-01-05T09:00:00Z"}')
+        self.assertEqual((status, answer["accepted"], answer["times_unread"]), (202, 4, 2))
+        # A client that writes all before it reads gets to read why.
+        status, answer = self.post(b'{"a":1}\n' * (2 << 20))
+        self.assertEqual((status, "8388608 bytes" in answer["detail"]), (413, True), answer)
+
+    def test_long_bodies_are_read_beside_the_loop(self):
+        """Many long bodies at once, plain and packed, some lines bad: each gets its own answer."""
+        before, answers = len(self.stored("other")), {}
+        lines = [json.dumps({"n": i, "pad": "x" * 100}) for i in range(40000)]
+        body = "\n".join(lines[:20000] + ["no row"] + lines[20000:]).encode()
+
+        def send(n):
+            packed = n % 2 == 0
+            answers[n] = self.post(gzip.compress(body, 1) if packed else body, "other", **({"Content_Encoding": "gzip"} if packed else {}),
+                                   Idempotency_Key=f"long-{n // 2}")
+        threads = [threading.Thread(target=send, args=(n,)) for n in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for status, answer in answers.values():
+            self.assertEqual((202, 40000, 1, 20001), (status, answer["accepted"], answer["rejected_count"], answer["rejected"][0]["line"]))
+        self.assertEqual(4, sum(1 for _, answer in answers.values() if answer.get("repeated")))
+        stored = self.stored("other")[before:]
+        self.assertEqual(lines * 4, stored)
+        self.assertEqual(0, self.metric("orch_observations_unread_bodies"))
+
     def test_requests_share_commits(self):
         requests, commits, threads, each = self.metric("orch_observations_requests_total"), \
             self.metric("orch_observations_commits_total"), 8, 25
@@ -174,6 +208,18 @@ class ObserveTest(unittest.TestCase):
         self.assertEqual(json.loads(self.stored("truth", "labels")[-1])["id"], "9")
         done = w.orch("observe", "quick", "--labels", "labels.csv", check=False)
         self.assertEqual((done.returncode, "performance" in done.stderr), (4, True))
+        for name, text, code, says in (("semi.csv", "x;city\n1;Dallas\n", 2, "separated by commas"), ("truth.csv", "id,truth\na,1\n", 2, "no label"),
+                                       ("plain", "x,y\n1,2\n", 2, "--format csv")):
+            done = w.orch("observe", "truth", self.write(name, text), *(["--labels"] if name == "truth.csv" else []), check=False)
+            self.assertEqual((done.returncode, says in done.stderr), (code, True), done.stderr)
+        before = len(self.stored("quick"))
+        with open(os.path.join(w.dir, "odd.csv"), "wb") as f:  # one record too short, one not UTF-8, one over two lines that is too long
+            f.write(b"x,t,at\n1,a,2026-01-05\n2\n3,\xfc,\n4,\"b\nc\",\n5," + b"d" * 70000 + b",\n6,e,soon\n")
+        done = w.orch("observe", "quick", "odd.csv", check=False)
+        self.assertEqual(done.returncode, 2)
+        for says in ("line 3: 1 fields", "line 4: field 2 is no UTF-8", "line 7: a line of", "3 lines are no row", "a time that cannot be read"):
+            self.assertIn(says, done.stderr)
+        self.assertEqual([1, 4, 6], [json.loads(line)["x"] for line in self.stored("quick")[before:]])
         cut = os.path.join(w.dir, "cut.ndjson.gz")
         with open(cut, "wb") as f:
             f.write(gzip.compress(b'{"a":1}\n' * 1000)[:-12])
