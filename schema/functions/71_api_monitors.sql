@@ -32,3 +32,32 @@ BEGIN
     SELECT jsonb_build_object('monitors', coalesce(jsonb_agg(doc ORDER BY id), '[]'),
       'next', CASE WHEN count(*) = v_limit THEN max(id) END) FROM page);
 END $$;
+
+-- A monitor with its newest result, whole, and its last windows as a chart needs them, newest first.
+CREATE OR REPLACE FUNCTION orch.doc_monitor(m orch.monitor) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN jsonb_build_object('monitor', m.name, 'kind', m.kind, 'spec', m.spec, 'active', m.active,
+    'reference', (SELECT number FROM orch.version WHERE id = m.version_id), 'next_row', m.next_row, 'next_at', orch.rfc3339(m.window_from),
+    'due_at', orch.rfc3339(m.due_at), 'latest', m.latest,
+    'windows', (SELECT coalesce(jsonb_agg(jsonb_build_object('number', w.number, 'from_row', w.from_row, 'to_row', w.to_row,
+        'from_at', orch.rfc3339(w.from_at), 'to_at', orch.rfc3339(w.to_at), 'rows', w.rows, 'verdict', w.verdict, 'value', w.result -> 'value',
+        'threshold', w.result -> 'threshold', 'summary', w.result -> 'summary', 'newest_at', w.result -> 'newest_at',
+        'closed_at', orch.rfc3339(w.closed_at)) ORDER BY w.number DESC), '[]')
+      FROM (SELECT * FROM orch.monitor_window WHERE monitor_id = m.id ORDER BY number DESC LIMIT 60) w));
+END $$;
+
+-- What a replay of history through the monitors in force needs: {"pipeline", "version", "monitors", "keys", "metrics", "profile"
+-- (base64)}; version, metrics and profile are null while nothing is live.
+CREATE OR REPLACE FUNCTION orch.backtest_plan(p_pipeline text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  v_id   bigint := orch.pipeline_id_of(p_pipeline);
+  v_spec jsonb := orch.current_spec(v_id);
+  v      orch.version;
+BEGIN
+  SELECT x.* INTO v FROM orch.pipeline p JOIN orch.version x ON x.id = p.champion_id WHERE p.id = v_id;
+  RETURN jsonb_build_object('pipeline', p_pipeline, 'version', v.number, 'monitors', coalesce(v_spec -> 'monitors', '[]'),
+    'keys', v_spec -> 'observations', 'profile', translate(encode(v.profile, 'base64'), E'\n', ''),
+    'metrics', coalesce((SELECT e.metrics FROM orch.evaluation e WHERE e.version_id = v.id AND e.subject = 'candidate'
+      ORDER BY e.proposal_id DESC LIMIT 1), v.metrics) - 'slices');
+END $$;
