@@ -9,10 +9,9 @@
 
 struct observing {
   struct observe_plans *plans;
-  struct appender *appender;
+  struct appender *appender, *labels;
   struct body_lane *lane;
-  size_t bytes;    /* of bodies that are in work, unpacked and judged ones beside the received */
-  uint64_t labels; /* taken */
+  size_t bytes; /* of bodies that are in work, unpacked and judged ones beside the received */
 };
 struct observing *observing_new(struct serve *serve);
 /* After the database pool has been closed. NULL is fine. */

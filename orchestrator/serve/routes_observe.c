@@ -21,8 +21,10 @@
 
 struct observing *observing_new(struct serve *serve) {
   struct observing *observing = mem_alloc(sizeof *observing);
-  *observing = (struct observing){
-      .plans = observe_plans_new(), .appender = appender_new(serve->db), .lane = body_lane_new(serve)};
+  *observing = (struct observing){.plans = observe_plans_new(),
+                                  .appender = appender_new(serve->db, APPENDER_ROWS),
+                                  .labels = appender_new(serve->db, APPENDER_LABELS),
+                                  .lane = body_lane_new(serve)};
   return observing;
 }
 
@@ -30,15 +32,17 @@ void observing_free(struct observing *observing) {
   if (!observing) return;
   observe_plans_free(observing->plans);
   appender_free(observing->appender);
+  appender_free(observing->labels);
   body_lane_free(observing->lane);
   mem_free(observing);
 }
 
 void observing_metrics(const struct observing *observing, struct strbuf *out) {
-  struct appender_stats stats;
+  struct appender_stats stats, labels;
   struct body_lane_stats lane;
   if (!observing) return;
   appender_get_stats(observing->appender, &stats);
+  appender_get_stats(observing->labels, &labels);
   body_lane_get_stats(observing->lane, &lane);
   strbuf_printf(out,
                 "# HELP orch_observations_commits_total Commits that stored rows; requests share them.\n"
@@ -51,10 +55,11 @@ void observing_metrics(const struct observing *observing, struct strbuf *out) {
                 "# TYPE orch_observations_waiting_bytes gauge\norch_observations_waiting_bytes %zu\n"
                 "# HELP orch_observations_unread_bodies Long bodies that wait to be read, or are being read.\n"
                 "# TYPE orch_observations_unread_bodies gauge\norch_observations_unread_bodies %zu\n"
+                "# TYPE orch_labels_commits_total counter\norch_labels_commits_total %llu\n"
                 "# TYPE orch_labels_total counter\norch_labels_total %llu\n",
                 (unsigned long long)stats.calls, (unsigned long long)stats.requests, (unsigned long long)stats.rows,
                 (unsigned long long)stats.bytes, (unsigned long long)stats.failures, stats.waiting_bytes,
-                lane.waiting + lane.running, (unsigned long long)observing->labels);
+                lane.waiting + lane.running, (unsigned long long)labels.calls, (unsigned long long)labels.rows);
 }
 
 /* ---- bodies ---- */
@@ -266,9 +271,9 @@ static void on_observations(struct http_request *req, void *ctx) {
 struct labels {
   struct http_request *req;
   struct serve *serve;
-  struct db_request request;
   struct body body;
   struct observe_labels labels;
+  struct appending appending;
   struct body_work work;
   bool fine; /* what came of reading, else `err` */
   struct err err;
@@ -280,26 +285,21 @@ static void labels_free(struct labels *l) {
   mem_free(l);
 }
 
-static void labels_taken(void *arg, struct db_result *result, const struct err *err) {
+static void labels_done(void *arg, const struct observe_sent *sent, const struct err *err) {
   struct labels *l = arg;
   if (err) {
     http_problem_err(l->req, err);
     return labels_free(l);
   }
-  json_t *said = json_loads(db_get_document(result) ? db_get_document(result) : "{}", 0, NULL);
   struct strbuf out;
   strbuf_init(&out, ANSWER_MAX);
   strbuf_printf(&out, "{\"accepted\":%d,\"joined\":%lld,\"waiting\":%lld,\"known\":%lld,%s", l->labels.batch.rows,
-                (long long)json_integer_value(json_object_get(said, "joined")),
-                (long long)json_integer_value(json_object_get(said, "waiting")),
-                (long long)json_integer_value(json_object_get(said, "known")),
-                json_is_true(json_object_get(said, "repeated")) ? "\"repeated\":true," : "");
+                (long long)sent->joined, (long long)sent->waiting, (long long)sent->known,
+                sent->repeated ? "\"repeated\":true," : "");
   observe_add_rejected(&l->labels.batch, &out);
   strbuf_putc(&out, '}');
-  l->serve->observing->labels += (uint64_t)l->labels.batch.rows;
   http_reply_json(l->req, 202, strbuf_text(&out));
   strbuf_fini(&out);
-  json_decref(said);
   labels_free(l);
 }
 
@@ -319,10 +319,13 @@ static void labels_were_read(void *arg) {
       http_problem_err(l->req, &l->err);
     return labels_free(l);
   }
-  struct db_value values[OBSERVE_LABELS_VALUES];
-  observe_labels_values(&l->labels, l->req->params[0], http_idempotency_key(l->req), values);
-  l->request = (struct db_request){.timeout_ms = CALL_MS, .borrowed = true};
-  db_query(l->serve->db, &l->request, OBSERVE_LABELS_SQL, OBSERVE_LABELS_VALUES, values, labels_taken, l);
+  l->appending = (struct appending){
+      .item = {.pipeline = l->req->params[0], .key = http_idempotency_key(l->req), .labels = &l->labels},
+      .done = labels_done,
+      .arg = l};
+  if (appender_add(l->serve->observing->labels, &l->appending, &l->err)) return;
+  answer_busy(l->req, l->err.text);
+  labels_free(l);
 }
 
 static void on_labels(struct http_request *req, void *ctx) {

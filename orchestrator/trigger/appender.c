@@ -12,6 +12,7 @@
 struct appender {
   uint32_t magic;
   struct db *db;
+  enum appender_kind kind;
   struct db_request request;
   struct appending *first, **last; /* waiting, in the order they came */
   size_t n_flight;                 /* 0: nothing is in flight */
@@ -22,10 +23,11 @@ struct appender {
 
 static void send_next(struct appender *a);
 
-struct appender *appender_new(struct db *db) {
+struct appender *appender_new(struct db *db, enum appender_kind kind) {
   struct appender *a = mem_alloc(sizeof *a);
   a->magic = MAGIC;
   a->db = db;
+  a->kind = kind;
   a->last = &a->first;
   return a;
 }
@@ -43,7 +45,12 @@ void appender_get_stats(const struct appender *a, struct appender_stats *ret) {
 }
 
 static size_t bytes_of(const struct appending *one) {
-  return one->item.batch->bytes;
+  const struct observe_labels *labels = one->item.labels;
+  return labels ? labels->ids.len + labels->labels.len + labels->at.len : one->item.batch->bytes;
+}
+
+static size_t rows_of(const struct appending *one) {
+  return (size_t)(one->item.labels ? &one->item.labels->batch : one->item.batch)->rows;
 }
 
 static void answer(struct appender *a, struct appending *one, const struct observe_sent *sent, const struct err *err) {
@@ -52,7 +59,7 @@ static void answer(struct appender *a, struct appending *one, const struct obser
     a->stats.failures++;
   } else {
     a->stats.requests++;
-    a->stats.rows += (uint64_t)one->item.batch->rows;
+    a->stats.rows += rows_of(one);
     a->stats.bytes += bytes_of(one);
   }
   one->done(one->arg, sent, err);
@@ -106,13 +113,12 @@ static int by_pipeline(const void *x, const void *y) {
 
 /* Takes from the front as many as go together. */
 static void take_flight(struct appender *a) {
-  size_t bytes = 0, rows = 0;
+  size_t bytes = 0, rows = 0, rows_max = a->kind == APPENDER_LABELS ? OBSERVE_LABELS_MAX : OBSERVE_ROWS_MAX;
   while (a->first && a->n_flight < OBSERVE_SEND_ITEMS) {
     struct appending *one = a->first;
     bytes += bytes_of(one);
-    rows += (size_t)one->item.batch->rows;
-    if (a->n_flight && (one->alone || a->flight[0]->alone || bytes > OBSERVE_SEND_BYTES || rows > OBSERVE_ROWS_MAX))
-      return;
+    rows += rows_of(one);
+    if (a->n_flight && (one->alone || a->flight[0]->alone || bytes > OBSERVE_SEND_BYTES || rows > rows_max)) return;
     a->first = one->next;
     if (!a->first) a->last = &a->first;
     a->flight[a->n_flight++] = one;
@@ -126,10 +132,15 @@ static void send_next(struct appender *a) {
   if (a->n_flight == 0) return;
   qsort(a->flight, a->n_flight, sizeof a->flight[0], by_pipeline);
   for (size_t i = 0; i < a->n_flight; i++) items[i] = &a->flight[i]->item;
-  observe_send_fill(&a->send, items, a->n_flight, values);
+  bool labels = a->kind == APPENDER_LABELS;
+  if (labels)
+    observe_send_fill_labels(&a->send, items, a->n_flight, values);
+  else
+    observe_send_fill(&a->send, items, a->n_flight, values);
   a->request = (struct db_request){.timeout_ms = CALL_MS, .borrowed = true};
   a->stats.calls++;
-  db_query(a->db, &a->request, OBSERVE_SEND_SQL, OBSERVE_SEND_VALUES, values, answered, a);
+  db_query(a->db, &a->request, labels ? OBSERVE_SEND_LABELS_SQL : OBSERVE_SEND_SQL,
+           labels ? OBSERVE_SEND_LABELS_VALUES : OBSERVE_SEND_VALUES, values, answered, a);
 }
 
 bool appender_add(struct appender *a, struct appending *one, struct err *err) {

@@ -1,5 +1,5 @@
-/* Group commit of rows: appends that come while one is in flight go out together in the next one, so that many small
- * requests cost one commit, and each is answered once that has happened. */
+/* Group commit of rows, or of labels: appends that come while one is in flight go out together in the next one, so that
+ * many small requests cost one commit, and each is answered once that has happened. */
 #ifndef ORCH_TRIGGER_APPENDER_H
 #define ORCH_TRIGGER_APPENDER_H
 
@@ -9,7 +9,8 @@
 #define APPENDER_BYTES_MAX ((size_t)64 * 1024 * 1024) /* of rows that wait or are under way */
 
 struct appender;
-struct appender *appender_new(struct db *db);
+enum appender_kind { APPENDER_ROWS, APPENDER_LABELS };
+struct appender *appender_new(struct db *db, enum appender_kind kind);
 /* What is in flight is not answered any more; nothing may be waiting that still wants an answer. NULL is fine. */
 void appender_free(struct appender *appender);
 

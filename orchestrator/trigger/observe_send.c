@@ -81,6 +81,40 @@ void observe_send_fill(struct observe_send *send, const struct observe_item *con
   for (size_t i = 0; i < ARRAY_LEN(lists); i++) ORCH_ASSERT(!lists[i]->failed);
 }
 
+/* A whole literal behind those before; the closing brace comes last. */
+static void add_whole_list(struct strbuf *out, const struct strbuf *list) {
+  strbuf_putc(out, out->len ? ',' : '{');
+  strbuf_add(out, list->data + 1, list->len - 2);
+}
+
+void observe_send_fill_labels(struct observe_send *send, const struct observe_item *const *items, size_t n,
+                              struct db_value values[OBSERVE_SEND_LABELS_VALUES]) {
+  struct strbuf *const lists[] = LISTS(send);
+  for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+    lists[i]->max = 16 * OBSERVE_SEND_BYTES;
+    strbuf_reset(lists[i]);
+  }
+  for (size_t i = 0; i < n; i++) {
+    const struct observe_labels *labels = items[i]->labels;
+    strbuf_puts(&send->items, i ? ",{\"pipeline\":" : "[{\"pipeline\":");
+    strbuf_add_json(&send->items, items[i]->pipeline);
+    if (items[i]->key) {
+      strbuf_puts(&send->items, ",\"key\":");
+      strbuf_add_json(&send->items, items[i]->key);
+    }
+    strbuf_printf(&send->items, ",\"labels\":%d}", labels->batch.rows);
+    add_whole_list(&send->id, &labels->ids);
+    add_whole_list(&send->prediction, &labels->labels);
+    add_whole_list(&send->at, &labels->at);
+  }
+  strbuf_putc(&send->items, ']');
+  values[0] = db_text(strbuf_text(&send->items));
+  values[1] = list_value(&send->id);
+  values[2] = list_value(&send->prediction);
+  values[3] = list_value(&send->at);
+  for (size_t i = 0; i < ARRAY_LEN(lists); i++) ORCH_ASSERT(!lists[i]->failed);
+}
+
 size_t observe_send_bytes(const struct observe_send *send) {
   const struct strbuf *const lists[] = LISTS(send);
   size_t bytes = 0;
@@ -103,7 +137,12 @@ bool observe_sent_read(const json_t *answers, size_t index, struct observe_sent 
     err_set(err, code ? db_err_from_sqlstate(code) : ERR_DB, "%s", message ? message : "refused");
     return hint ? err_hint(err, "%s", hint) : false;
   }
-  if (!json_is_integer(first)) return err_set(err, ERR_DB, "the database's answer about rows cannot be read");
-  *ret = (struct observe_sent){json_integer_value(first), json_is_true(json_object_get(answer, "repeated"))};
+  if (!json_is_integer(first) && !json_is_integer(json_object_get(answer, "labels")))
+    return err_set(err, ERR_DB, "the database's answer about rows or labels cannot be read");
+  *ret = (struct observe_sent){.first_row = json_integer_value(first),
+                               .joined = json_integer_value(json_object_get(answer, "joined")),
+                               .waiting = json_integer_value(json_object_get(answer, "waiting")),
+                               .known = json_integer_value(json_object_get(answer, "known")),
+                               .repeated = json_is_true(json_object_get(answer, "repeated"))};
   return true;
 }

@@ -323,6 +323,39 @@ BEGIN
   RETURN v_answer;
 END $$;
 
+-- Takes many requests' labels in one transaction; what one of them is refused for is its own affair.
+--   p_items   [{"pipeline", "key"?, "labels"}, …]: whose labels, and how many; they lie one after another in the arrays
+-- -> one answer an item: as labels_append, or {"error": {"code", "message", "hint"?}}
+CREATE OR REPLACE FUNCTION orch.labels_append_many(p_items jsonb, p_ids text[], p_labels text[], p_at_us bigint[]) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = orch, pg_temp AS $$
+DECLARE
+  v_answers jsonb := '[]';
+  v_from    int := 1;
+  v_to      int;
+  v_code    text;
+  v_message text;
+  v_hint    text;
+  i         record;
+BEGIN
+  IF jsonb_array_length(p_items) > 1000 THEN PERFORM orch.fail('OR007', 'labels come from at most 1000 requests at a time'); END IF;
+  PERFORM FROM orch.observation_stream WHERE stream = 'labels' AND pipeline_id IN
+    (SELECT p.id FROM jsonb_array_elements(p_items) e JOIN orch.pipeline p ON p.name = e ->> 'pipeline') ORDER BY pipeline_id FOR UPDATE;
+  FOR i IN SELECT e ->> 'pipeline' AS pipeline, e ->> 'key' AS key, (e ->> 'labels')::int AS labels
+           FROM jsonb_array_elements(p_items) WITH ORDINALITY AS x(e, n) ORDER BY n LOOP
+    v_to := v_from + i.labels - 1;
+    BEGIN
+      v_answers := v_answers || orch.labels_append(i.pipeline, p_ids[v_from:v_to], p_labels[v_from:v_to], p_at_us[v_from:v_to], i.key);
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS v_code = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT, v_hint = PG_EXCEPTION_HINT;
+      IF v_code NOT LIKE 'OR%' THEN RAISE; END IF;
+      v_answers := v_answers || jsonb_build_object('error', jsonb_strip_nulls(jsonb_build_object('code', v_code, 'message', v_message,
+        'hint', nullif(v_hint, ''))));
+    END;
+    v_from := v_to + 1;
+  END LOOP;
+  RETURN v_answers;
+END $$;
+
 -- ---------------------------------------------------------------- forgetting
 
 -- The part of housekeeping that is about rows and labels; bounded a call. -> counts

@@ -22,7 +22,7 @@ BEGIN
     ('orch_operator, orch_server', ARRAY['pipeline_apply', 'server_apply', 'token_create', 'token_revoke', 'token_check',
       'signal_receive', 'proposal_create', 'proposal_cancel', 'gate_decide', 'rollback_begin', 'deployment_finish',
       'deployment_renew', 'hold_set', 'hold_release', 'outbox_revive', 'observations_append', 'incident_release',
-      'incident_dismiss', 'observations_append_many', 'labels_append', 'observe_plan']),
+      'incident_dismiss', 'observations_append_many', 'labels_append', 'labels_append_many', 'observe_plan']),
     ('orch_server', ARRAY['callback_sources', 'replay_seen', 'signal_receive_once', 'signals_reconsider', 'clock_fire', 'gates_expire', 'deployment_claim',
       'outbox_claim', 'outbox_done', 'outbox_retry', 'chat_message_record', 'windows_claim', 'profiles_read', 'observations_read',
       'windows_close', 'probe_claim', 'probe_report', 'housekeeping', 'session_create', 'session_check', 'session_end', 'jobs_recover', 'jobs_promote_due', 'workers_forget']),

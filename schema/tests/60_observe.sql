@@ -1,7 +1,7 @@
 -- Rows of many requests go in together and each gets its own answer; labels join their predictions once, in either order.
 BEGIN;
 \ir fixture/governance.psql
-SELECT plan(60);
+SELECT plan(62);
 SELECT test.world();
 SELECT test.apply(test.spec('other'));
 CREATE FUNCTION test.body(p_n int) RETURNS bytea LANGUAGE sql AS $$ SELECT convert_to(repeat(E'{"a":1}\n', p_n), 'UTF8') $$;
@@ -120,6 +120,13 @@ SELECT is(count(*), 0::bigint, 'nor does a repeated one') FROM orch.prediction W
 SELECT throws_ok($$SELECT orch.labels_append('housing', '{}', '{}', NULL)$$, 'OR007', NULL, 'no labels');
 SELECT lives_ok($$SELECT orch.labels_append('housing', ARRAY['q" \ é'], ARRAY[E'1e400'], NULL), test.predict(ARRAY['q" \ é'])$$, 'odd texts join');
 SELECT is(l -> 'label', '"1e400"', 'and what is too large for a number stays a text') FROM test.labels() l WHERE l ->> 'id' = 'q" \ é';
+SELECT is(orch.labels_append_many('[{"pipeline": "housing", "labels": 2}, {"pipeline": "nope", "labels": 1}, {"pipeline": "housing", "key": "many", "labels": 1},
+  {"pipeline": "housing", "key": "many", "labels": 1}]', '{m1,m2,m3,m4,m5}', '{1,2,3,4,5}', '{NULL,NULL,NULL,NULL,NULL}') #- '{1,error,hint}',
+  '[{"labels": 2, "joined": 0, "waiting": 2, "known": 0}, {"error": {"code": "OR001", "message": "no pipeline is named ''nope''"}},
+  {"labels": 1, "joined": 0, "waiting": 1, "known": 0}, {"labels": 1, "joined": 0, "waiting": 1, "known": 0, "repeated": true}]',
+  'many requests'' labels, an answer each');
+SELECT is(array_agg(id || label ORDER BY id), '{m11,m22,m44}', 'each has got its own') FROM orch.label_waiting WHERE id LIKE 'm_';
+DELETE FROM orch.label_waiting WHERE id LIKE 'm_';
 
 -- ---------------------------------------------------------------- forgetting
 SELECT orch.labels_append('housing', '{never}', '{x}', NULL);

@@ -69,7 +69,7 @@ static void finish(struct request *r, size_t n) {
 }
 
 static void they_share_commits(void **state) {
-  struct appender *a = appender_new(db);
+  struct appender *a = appender_new(db, APPENDER_ROWS);
   struct request r[40];
   struct appender_stats stats;
   for (size_t i = 0; i < ARRAY_LEN(r); i++) {
@@ -99,7 +99,7 @@ static void they_share_commits(void **state) {
 }
 
 static void one_breaks_alone(void **state) {
-  struct appender *a = appender_new(db);
+  struct appender *a = appender_new(db, APPENDER_ROWS);
   struct request r[5];
   struct appender_stats stats;
   int64_t before = number("select next_row from orch.observation_stream where stream = 'rows'");
@@ -117,10 +117,48 @@ static void one_breaks_alone(void **state) {
   appender_free(a);
 }
 
+/* Labels go the same way: one commit, an answer each, what one is refused for is its own. */
+static void labels_share_commits(void **state) {
+  struct appender *a = appender_new(db, APPENDER_LABELS);
+  struct request r[20];
+  struct observe_labels labels[20];
+  struct appender_stats stats;
+  struct err err = {0};
+  const char *monitor =
+      "insert into orch.monitor (pipeline_id, name, spec, kind, stream, window_rows) select id, 'truth', "
+      "'{\"name\": \"truth\", \"kind\": \"performance\"}', 'performance', 'labels', 100 from orch.pipeline";
+  assert_true(db_sync_exec(sync_db, monitor, &err));
+  for (size_t i = 0; i < ARRAY_LEN(r); i++) {
+    char body[200];
+    snprintf(body, sizeof body, "{\"id\":\"r%zu\",\"label\":1}\n{\"id\":\"q\\\"%zu\",\"label\":\"b\\\\\"}\n", i, i);
+    r[i] = (struct request){0};
+    assert_true(observe_labels_parse(&labels[i], body, strlen(body), &err));
+    r[i].appending = (struct appending){
+        .item = {.pipeline = i == 7 ? "nobody" : "p", .key = i == 3 || i == 4 ? "same" : NULL, .labels = &labels[i]},
+        .done = note,
+        .arg = &r[i]};
+    add(a, &r[i]);
+  }
+  wait_for(r, ARRAY_LEN(r));
+  for (size_t i = 0; i < ARRAY_LEN(r); i++) {
+    assert_int_equal(r[i].err.code, i == 7 ? ERR_NOT_FOUND : ERR_NONE);
+    if (i == 7) continue;
+    assert_int_equal(r[i].sent.repeated, i == 4);
+    assert_int_equal(r[i].sent.waiting, 2);
+  }
+  appender_get_stats(a, &stats);
+  assert_int_equal(stats.calls, 2);
+  assert_int_equal(stats.rows, 2 * 19);
+  assert_int_equal(number("select count(*) from orch.label_waiting where id ~ '^r\\d+$' and label = '1'"), 18);
+  assert_int_equal(number("select count(*) from orch.label_waiting where id = 'q\"12' and label = E'b\\\\'"), 1);
+  for (size_t i = 0; i < ARRAY_LEN(r); i++) observe_labels_fini(&labels[i]);
+  appender_free(a);
+}
+
 /* More than may wait is refused at once, and what waits is answered when the database goes away. */
 static void bounds(void **state) {
   struct db *own = db_new(&loop, &(struct db_options){.url = "host=/nowhere", .name = "test_appender", .down_ms = 50});
-  struct appender *a = appender_new(own);
+  struct appender *a = appender_new(own, APPENDER_ROWS);
   struct request r[12];
   struct err err = {0};
   size_t taken = 0;
@@ -180,6 +218,6 @@ static int end(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(they_share_commits), cmocka_unit_test(one_breaks_alone),
-                                     cmocka_unit_test(bounds)};
+                                     cmocka_unit_test(labels_share_commits), cmocka_unit_test(bounds)};
   return cmocka_run_group_tests_name("appender", tests, begin, end);
 }
