@@ -64,11 +64,12 @@ static struct distance_wasserstein wasserstein_of(double raw, double deviation, 
  * values would give: as wide around the mean of all of them as the bin has room for, so that a gap beside them counts
  * whole. */
 static double bin_part(double a, double b, double f, double p, double x, double g, double q, double y, double after) {
-  double integral = (b - a) * (f - g), mean = 0;
-  if (p > 0) integral += p * (b - x), mean += p / (p + q) * x;
-  if (q > 0) integral -= q * (b - y), mean += q / (p + q) * y;
+  double integral = (b - a) * (f - g);
+  if (p > 0) integral += p * (b - x);
+  if (q > 0) integral -= q * (b - y);
   double before = f - g, part = fabs(integral);
   if (before * after < 0) {
+    double mean = ((p > 0 ? p * x : 0) + (q > 0 ? q * y : 0)) / (p + q); /* they differ in sign: one is not 0 */
     double left = mean - a, right = b - mean, width = 2 * fmin(left, right);
     double lines = width * (before * before + after * after) / 2 / (fabs(before) + fabs(after)) +
                    (b - a - width) * fabs(left < right ? after : before);

@@ -161,6 +161,16 @@ class DriftTest(unittest.TestCase):
         self.assertIn("@", narrow)
         self.assertTrue(narrow.isascii(), narrow)
 
+    def test_table_and_document_say_the_same(self):
+        ref, cur = self.write("a.csv", self.table(2000)), self.write("b.csv", self.table(1000, 4, 2, ("Austin", "Dallas", "Waco")))
+        d = self.document(ref, cur)
+        lines = self.orch(ref, cur, env={"COLUMNS": "300"}).stdout.split("\n")[1:]
+        for c, line in zip(d["columns"], lines):
+            distance = c["linf"] if c["kind"] == "categorical" else c["ks"]["statistic"]
+            missing = 100 * c["null_cur"] / d["rows_cur"]
+            self.assertEqual(line.split()[:6], [c["name"], c["verdict"], f"{c['psi']:.3f}", f"{distance:.3f}", f"{missing:.1f}", "%"])
+            self.assertIn(c["why"][:60], line)
+
     def test_names_from_outside_cannot_steer_the_terminal(self):
         path = self.write("a.csv", b"x\x1b[31m,\xff\xfe\n" + b"1,a\n2,b\n" * 200)
         self.assertNotIn("\x1b", self.orch(path, path).stdout)
