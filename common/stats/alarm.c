@@ -98,8 +98,8 @@ double alarm_share_below(double p, uint64_t n, double min) {
   double term = exp(lgamma_r(trials + 1, &sign) - lgamma_r(k + 1, &sign) - lgamma_r(trials - k + 1, &sign) +
                     k * log(p) + (trials - k) * log1p(-p));
   double sum = term;
-  for (; k > 0 && term > 1e-12 * sum; k--) {
-    term *= k / (trials - k + 1) * (1 - p) / p;
+  for (uint64_t i = (uint64_t)k; i > 0 && term > 1e-12 * sum; i--) {
+    term *= (double)i / (double)(n - i + 1) * (1 - p) / p;
     sum += term;
   }
   sum = fmin(1, sum);
