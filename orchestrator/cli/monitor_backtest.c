@@ -196,11 +196,15 @@ static char *text_of(const json_t *value) {
 static bool start_replay(struct backtest *b, struct err *err) {
   struct replay_plan plan = {.monitors = json_object_get(b->plan, "monitors"),
                              .profile = b->profile,
-                             .champion = (int)json_integer_value(json_object_get(b->plan, "version")),
                              .from_us = INT64_MIN,
                              .to_us = INT64_MAX,
                              .now_us = clock_wall_us()};
   if (!time_option(b->cli, "from", &plan.from_us, err) || !time_option(b->cli, "to", &plan.to_us, err)) return false;
+  /* A history goes over many champions: without a word, all its rows are taken for one's. */
+  const char *champion = cli_opt(b->cli, "champion");
+  int64_t number = 0;
+  if (champion && !cli_parse_int(champion, "--champion", 1, INT32_MAX, &number, err)) return false;
+  plan.champion = (int)number;
   CLEANUP(mem_free_p) char *keys = text_of(json_object_get(b->plan, "keys"));
   CLEANUP(mem_free_p) char *metrics = text_of(json_object_get(b->plan, "metrics"));
   plan.keys = keys;

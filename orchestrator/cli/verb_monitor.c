@@ -66,6 +66,7 @@ static const struct cli_option options[] = {
     {"to", 0, "TIME", "backtest: only rows before this day or time"},
     {"file", 'f', "YAML", "backtest: the monitors of this pipeline file instead of those in force"},
     {"reference", 0, "CSV", "backtest: training rows to compare with instead of the live version's"},
+    {"champion", 0, "N", "backtest: judge rows of other versions apart, as canaries; without it all are taken alike"},
     {0},
 };
 

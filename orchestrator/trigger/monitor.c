@@ -165,7 +165,7 @@ int64_t window_rows(const struct window *window) {
  * nothing that can be read. */
 static int row_version(const struct monitor *m, const struct monitor_row *row) {
   const struct row_cell *cell = row_key(row->parser, ROW_VERSION);
-  if (row->broken || (cell->kind != ROW_NUMBER && cell->kind != ROW_TEXT)) return m->champion;
+  if (m->champion == 0 || row->broken || (cell->kind != ROW_NUMBER && cell->kind != ROW_TEXT)) return m->champion;
   const char *at = cell->text, *end = at + cell->len;
   for (const char *c = at; c < end; c++)
     if (*c == '@') at = c + 1;

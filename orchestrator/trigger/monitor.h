@@ -23,7 +23,7 @@ struct monitor_task {
   const char *keys;              /* the pipeline's spec.observations as JSON; NULL for the defaults */
   const char *metrics;           /* the champion's evaluation as JSON, {"accuracy": 0.8, …}; NULL for none */
   const struct profile *profile; /* of the champion's training data; NULL for none. Must outlive the monitor */
-  int champion;                  /* version number */
+  int champion;                  /* version number; 0: nobody knows, and rows of any version are taken for its */
   int64_t number;                /* windows closed before */
   int64_t warm_row;              /* windows that begin before this row are not judged; 0 for none */
   int64_t warm_us;               /* or before this time; INT64_MIN for none */

@@ -15,7 +15,7 @@ struct replay_plan {
   const char *keys;       /* spec.observations as JSON; NULL for the defaults */
   const char *metrics;    /* the champion's evaluation as JSON; NULL for none */
   const struct profile *profile;
-  int champion;
+  int champion;           /* version number; 0: rows of any version are its */
   int64_t from_us, to_us; /* rows outside are passed over; INT64_MIN and INT64_MAX for all */
   int64_t now_us;         /* rows that claim to be from later are not asked for their time */
 };
