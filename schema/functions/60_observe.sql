@@ -204,18 +204,23 @@ $$;
 -- Keeps what rows with an id predicted, for pipelines that need labels, and joins the labels that were there first. An id
 -- that stands twice keeps its first prediction. A row that names no version was predicted by the champion.
 CREATE OR REPLACE FUNCTION orch.predictions_put(p_ids bigint[], p_items jsonb, p_first bigint[], p_item int[], p_row int[], p_id text[],
-  p_at_us bigint[], p_version int[], p_prediction text[], p_score float8[], p_now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+  p_at_us bigint[], p_version int[], p_prediction text[], p_score float8[], p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   v_id    bigint;
-  v_again boolean; -- some id was there before
+  v_again boolean := false; -- some id was there before
 BEGIN
   SELECT array_agg(p.id ORDER BY p.id) INTO p_ids FROM orch.pipeline p WHERE p.id = ANY (p_ids) AND orch.wants_labels(p.id);
   IF p_ids IS NULL THEN RETURN; END IF;
   PERFORM FROM orch.observation_stream WHERE pipeline_id = ANY (p_ids) AND stream = 'labels' ORDER BY pipeline_id FOR UPDATE;
   -- Ids are new, nearly always, and nobody else adds some under this lock: without ON CONFLICT a row costs two thirds. What was
   -- sent before is mostly seen in a few of them; what is not fails, and is done over.
-  v_again := EXISTS (SELECT FROM orch.prediction WHERE pipeline_id = ANY (p_ids)
-    AND id = ANY (ARRAY(SELECT p_id[1 + k * (cardinality(p_id) - 1) / 7] FROM generate_series(0, 7) k)));
+  FOREACH v_id IN ARRAY p_ids LOOP
+    FOR k IN 0 .. 7 LOOP -- one at a time: each is a look into the index, whatever is known about the table
+      EXIT WHEN v_again;
+      v_again := EXISTS (SELECT FROM orch.prediction WHERE pipeline_id = v_id AND id = p_id[1 + k * (cardinality(p_id) - 1) / 7]);
+    END LOOP;
+  END LOOP;
   IF NOT v_again THEN
     BEGIN
       INSERT INTO orch.prediction (pipeline_id, id, row, at, version, prediction, score, received_at)
