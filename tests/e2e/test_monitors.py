@@ -239,6 +239,23 @@ class MonitorsTest(unittest.TestCase):
         self.assertIn("known to within 0.085: expected at least 289", warnings[2])
         self.assertIn("about 17 rows a window, under its 'min_rows' of 200", warnings[3])
 
+    def test_backtest_takes_rows_of_any_version(self):
+        """A history goes over many versions; with --champion those of others are canaries."""
+        self.check(["{name: inputs, kind: drift, columns: [x], window: 400 rows}"])
+        files = [os.path.join(self.world.dir, name) for name in ("train.csv", "history.csv")]
+        with open(files[0], "w", encoding="utf-8") as f:
+            f.write("x\n" + "".join(f"{i * 7919 % 1000}\n" for i in range(2000)))
+        with open(files[1], "w", encoding="utf-8") as f:
+            f.write("x,version\n" + "".join(f"{i * 7919 % 1000 + (600 if i % 2 and i >= 400 else 0)},{i % 2 + 3}\n" for i in range(1600)))
+        words = ["monitor", "backtest", "--file", "checked/quick", "--reference", files[0], "--data", files[1]]
+        inputs = self.world.orch_json(*words)["monitors"][0]
+        self.assertEqual([e["signal"] for e in inputs["episodes"]], ["drift"])
+        self.assertEqual((inputs["verdicts"]["ok"], inputs["verdicts"]["drift"]), (2, 2))
+        inputs = self.world.orch_json(*words, "--champion", "3")["monitors"][0]
+        self.assertEqual(([e["signal"] for e in inputs["episodes"]], inputs["verdicts"]["ok"]), (["canary"], 4))
+        self.assertIn("version 4 differs from the champion (version 3)", self.world.orch(*words, "--champion", "3").stdout)
+        self.assertEqual(self.world.orch(*words, "--champion", "none", check=False).returncode, 2)
+
     def test_watch_draws_sparklines(self):
         text = self.world.screen("signals", "quick", "--watch", until="x moved", env={"NO_COLOR": "1"})
         line = next(line for line in text.splitlines() if line.lstrip().startswith("inputs"))
