@@ -103,7 +103,14 @@ class WindowsTest(unittest.TestCase):
         fourth = self.wait_windows("quick", "hourly", 4)[3]
         self.assertEqual((fourth["from_at"], fourth["rows"]), (stamp(START + 6 * HOUR), 200))
         self.assertEqual(self.monitor("quick", "hourly")["latest"]["late"], 50)
-        self.assertEqual([x["number"] for x in self.windows("quick", "hourly")], [1, 2, 3, 4])
+        # Two hours at once, of which the second may still get rows: only the first closes.
+        self.post("quick", self.hour(7, 100) + self.hour(8, 100) + self.hour(9, 1, first=5, last=6))
+        self.wait_windows("quick", "hourly", 5)
+        self.post("quick", self.hour(8, 20))
+        self.post("quick", self.hour(9, 1, first=11, last=12))
+        self.assertEqual([x["rows"] for x in self.wait_windows("quick", "hourly", 6)[4:]], [101, 120])
+        self.assertEqual(self.monitor("quick", "hourly")["latest"]["late"], 0)
+        self.assertEqual([x["number"] for x in self.windows("quick", "hourly")], [1, 2, 3, 4, 5, 6])
         text = w.http("GET", "/metrics")[1]
         self.assertIn("orch_windows_late_rows_total", text)
 
