@@ -245,6 +245,7 @@ static void test_timeout_cancels(void **state) {
   free_db(db);
 }
 
+/* Only those that are asleep: before, what the statement does first may not have been done yet. */
 static void kill_backends(const char *query_like) {
   struct err err = {0};
   struct db_sync *sync = db_sync_open(url, "killer", &err);
@@ -253,7 +254,7 @@ static void kill_backends(const char *query_like) {
   for (int64_t killed = 0; killed == 0;) {
     char *text = db_sync_call(sync,
                               "select count(pg_terminate_backend(pid)) from pg_stat_activity"
-                              " where query like $1 and pid <> pg_backend_pid() and state = 'active'",
+                              " where query like $1 and wait_event = 'PgSleep'",
                               1, values, &err);
     assert_non_null(text);
     killed = strtoll(text, NULL, 10);
