@@ -175,6 +175,7 @@ static void take_body(struct http_own *own, const char *bytes, size_t len) {
   bool chunked = body_announced(&own->req) < 0;
   if (chunked && !reserve(own, len)) {
     own->refused = true;
+    http_reply_header(&own->req, "Retry-After", "1");
     http_give_up(own, 503, "busy", "too many bodies are being received");
     return;
   }
