@@ -17,7 +17,7 @@ SELECT is(test.may_call('t_reader'), ARRAY['api_audit', 'api_gate', 'api_history
   'api_pipelines', 'api_proposal', 'api_proposals', 'api_reviewers', 'api_signals', 'api_status', 'api_tokens', 'api_trends', 'api_version', 'api_versions',
   'audit_verify', 'backtest_plan', 'migrations_applied', 'pipeline_live', 'queue_status'], 'a reader reads');
 SELECT is(ARRAY(SELECT unnest(test.may_call('t_operator')) EXCEPT SELECT unnest(test.may_call('t_reader')) ORDER BY 1), ARRAY['deployment_finish',
-  'deployment_renew', 'gate_decide', 'hold_release', 'hold_set', 'incident_dismiss', 'incident_release', 'labels_append', 'observations_append',
+  'deployment_renew', 'gate_decide', 'hold_release', 'hold_set', 'incident_dismiss', 'incident_release', 'labels_append', 'labels_append_many', 'observations_append',
   'observations_append_many', 'observe_plan', 'outbox_revive', 'pipeline_apply', 'proposal_cancel',
   'proposal_create', 'rollback_begin', 'server_apply', 'signal_receive', 'token_check', 'token_create', 'token_revoke'],
   'an operator also does what the shell does');
