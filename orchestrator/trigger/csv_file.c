@@ -108,6 +108,14 @@ static bool check_separator(const struct csv_file *file, uint64_t line, struct e
                                   : "semicolons");
 }
 
+/* Old Macs end lines with CR alone: all of the file is then one line. */
+static bool check_line_ends(const char *name, uint64_t line, struct err *err) {
+  const char *cr = strchr(name, '\r');
+  if (!cr || cr[1] == '\n') return true;
+  err_set(err, ERR_INVALID, "line %llu: a carriage return inside of the header", (unsigned long long)line);
+  return err_hint(err, "lines must end with a line feed: tr '\\r' '\\n' makes them so");
+}
+
 static bool take_header(void *arg, uint64_t line, const struct csv_field *fields, size_t n, struct err *err) {
   struct csv_file *file = arg;
   file->columns = mem_calloc(n, sizeof file->columns[0]);
@@ -118,6 +126,7 @@ static bool take_header(void *arg, uint64_t line, const struct csv_field *fields
       if (strcmp(file->columns[j], name) == 0)
         return err_set(err, ERR_INVALID, "line %llu: column \"%.100s\" is named twice", (unsigned long long)line, name);
     file->columns[i] = mem_strdup(name);
+    if (!check_line_ends(name, line, err)) return false;
   }
   return check_separator(file, line, err);
 }

@@ -229,6 +229,7 @@ class DriftTest(unittest.TestCase):
                 ("a,b\n1,2\n3,\0\n", 2, "bad.csv: line 3", "NUL"),
                 ("a;b\n1.5;2\n", 2, 'bad.csv: line 1: one column "a;b"', "commas, not by semicolons"),
                 ("a\tb\n1.5\t2\n", 2, "commas, not by tabs"),
+                ("a,b\r1,2\r3,4\r", 2, "bad.csv: line 1: a carriage return", "line feed"),
                 (gzip.compress(b"a,b\n1,2\n"), 2, "bad.csv is compressed", "zcat")):
             with self.subTest(words[0]):
                 path = self.write("bad.csv", text) if text is not None else os.path.join(self.dir, "no", "bad.csv")
