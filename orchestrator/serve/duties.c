@@ -221,4 +221,4 @@ static void flow_stop(void *self, void (*stopped)(void *arg), void *arg) {
 static void flow_metrics(const void *self, struct strbuf *out) {
   duties_metrics(self, out);
 }
-const struct flow flow_duties = {"duties", flow_start, flow_wake, flow_stop, flow_metrics};
+const struct flow flow_duties = {"duties", WAKE_EVENT, flow_start, flow_wake, flow_stop, flow_metrics};

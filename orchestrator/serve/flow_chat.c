@@ -93,4 +93,4 @@ static void metrics(const void *self, struct strbuf *out) {
   chat_routes_metrics(flow->routes, out);
 }
 
-const struct flow flow_chat = {"chat", start, wake, stop, metrics};
+const struct flow flow_chat = {"chat", WAKE_EVENT, start, wake, stop, metrics};

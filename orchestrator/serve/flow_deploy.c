@@ -62,4 +62,4 @@ static void metrics(const void *self, struct strbuf *out) {
                 deployer_is_busy(flow->deployer));
 }
 
-const struct flow flow_deploy = {"deploy", start, wake, stop, metrics};
+const struct flow flow_deploy = {"deploy", WAKE_EVENT, start, wake, stop, metrics};

@@ -85,4 +85,4 @@ static void metrics(const void *self, struct strbuf *out) {
                 stats.in_flight);
 }
 
-const struct flow flow_probes = {"probes", start, wake, stop, metrics};
+const struct flow flow_probes = {"probes", 0, start, wake, stop, metrics};

@@ -4,7 +4,7 @@
 #include "trigger/windows.h"
 
 #define FLOW_WINDOWS_MAGIC 0x57494e44u
-#define FLOW_WINDOWS_MS 5000
+#define FLOW_WINDOWS_MS 1000 /* windows by time, and what a promotion made due */
 
 struct flow_windows {
   uint32_t magic;
@@ -73,4 +73,4 @@ static void metrics(const void *self, struct strbuf *out) {
                 (unsigned long long)stats.failures);
 }
 
-const struct flow flow_windows = {"windows", start, wake, stop, metrics};
+const struct flow flow_windows = {"windows", WAKE_ROWS, start, wake, stop, metrics};

@@ -6,10 +6,16 @@
 #include "base/strbuf.h"
 #include "serve/serve.h"
 
+/* What NOTIFY tells: "event" (something happened: messages, deployments, duties), "rows" (a window may be full), or
+ * anything else, which wakes everybody. A server takes hundreds of decisions a second, and each of them looking
+ * for windows that it cannot have filled is a good part of its cost. */
+enum { WAKE_EVENT = 1, WAKE_ROWS = 2, WAKE_EVERYBODY = 255 };
+
 struct flow {
   const char *name;
-  void *(*start)(struct serve *serve);                             /* NULL: not in this server */
-  void (*wake)(void *self);                                        /* a hint that something may be due */
+  unsigned wakes_on;                   /* WAKE_…; timers wake it too, after a second at most */
+  void *(*start)(struct serve *serve); /* NULL: not in this server */
+  void (*wake)(void *self);            /* a hint that something may be due */
   void (*stop)(void *self, void (*stopped)(void *arg), void *arg); /* gives leases back, frees itself */
   void (*metrics)(const void *self, struct strbuf *out);           /* may be NULL */
 };

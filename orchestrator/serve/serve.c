@@ -33,11 +33,13 @@ void serve_flow_metrics(const struct serve *serve, struct strbuf *out) {
 
 static void on_notified(void *arg, const char *channel, const char *payload) {
   struct serve_own *own = arg;
+  unsigned what = strcmp(payload, "event") == 0  ? WAKE_EVENT
+                  : strcmp(payload, "rows") == 0 ? WAKE_ROWS
+                                                 : WAKE_EVERYBODY;
   (void)channel;
-  (void)payload;
   if (own->serve.stopping) return;
   for (size_t i = 0; flows[i]; i++)
-    if (own->flows[i]) flows[i]->wake(own->flows[i]);
+    if (own->flows[i] && ((flows[i]->wakes_on & what) || what == WAKE_EVERYBODY)) flows[i]->wake(own->flows[i]);
 }
 
 static void on_listen_state(void *arg, enum db_listen_state state) {

@@ -170,7 +170,7 @@ BEGIN
                 'webhook:' || (v_hook ->> 'name') || ':' || v_key, v_now, v_now);
     END IF;
   END LOOP;
-  PERFORM pg_notify('orch_serve', '');
+  PERFORM pg_notify('orch_serve', 'event');
   RETURN v_event;
 END $$;
 

@@ -19,7 +19,7 @@ BEGIN
     VALUES (p.id, g.version_id, p.champion_id, g.proposal_id, g.id, 'promote', 'pending',
             orch.current_spec(p.id) #> '{rollout,driver}', 'approved at gate ' || g.id, orch.actor(), v_now, v_now)
     RETURNING id INTO v_id;
-  PERFORM pg_notify('orch_serve', '');
+  PERFORM pg_notify('orch_serve', 'event');
   RETURN v_id;
 END $$;
 

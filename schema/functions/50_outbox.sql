@@ -74,7 +74,7 @@ BEGIN
   PERFORM orch.act(p_actor);
   UPDATE orch.outbox SET state = 'pending', attempts = 0, due_at = orch.clock(), ended_at = NULL WHERE id = p_id AND state = 'dead';
   IF NOT FOUND THEN PERFORM orch.fail('OR001', format('outbox row %s is not dead', p_id), 'orch webhooks lists dead letters'); END IF;
-  PERFORM pg_notify('orch_serve', '');
+  PERFORM pg_notify('orch_serve', 'event');
   RETURN jsonb_build_object('outbox', p_id, 'state', 'pending');
 END $$;
 
@@ -96,7 +96,7 @@ BEGIN
              'slack:gate:' || p_gate, v_now, v_now
       FROM orch.event e WHERE e.gate_id = p_gate AND e.type = 'gate.closed' ORDER BY e.id DESC LIMIT 1
       ON CONFLICT DO NOTHING;
-    PERFORM pg_notify('orch_serve', '');
+    PERFORM pg_notify('orch_serve', 'event');
   END IF;
   RETURN jsonb_build_object('recorded', v_new);
 END $$;

@@ -62,7 +62,7 @@ BEGIN
     UPDATE orch.monitor SET due_at = v_due, window_from = m.window_from WHERE id = m.id;
     v_any := v_any OR v_due <= v_now;
   END LOOP;
-  IF v_any THEN PERFORM pg_notify('orch_serve', ''); END IF;
+  IF v_any THEN PERFORM pg_notify('orch_serve', 'rows'); END IF;
 END $$;
 
 -- Rows below this one are needed by a monitor no more. Windows by time need the batches that reach into the next one.

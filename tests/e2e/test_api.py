@@ -213,6 +213,26 @@ class ApiTest(unittest.TestCase):
         self.assertEqual(numbers['orch_duty_failures_total{duty="gates_expire"}'], "0")
         self.assertIn('orch_proposals{state="cancelled"}', numbers)
 
+    def test_6_what_happens_wakes_whom_it_concerns(self):
+        """Events wake those who send messages, but nobody has to look for windows because of them: rows do that."""
+        sql = self.cluster.sql
+        sql("alter system set track_functions = 'all'")
+        sql("select pg_reload_conf()")
+        time.sleep(1.2)
+        sql("select pg_stat_reset()")
+        for _ in range(40):
+            sql("select orch.emit('test.event', null, null, '{}')")
+            time.sleep(0.03)
+        calls, deadline = {}, time.monotonic() + 15
+        while calls.get("outbox_claim", 0) < 20 and time.monotonic() < deadline:
+            time.sleep(0.2)
+            calls = {line.split()[0]: int(line.split()[1]) for line in
+                     sql("select funcname || ' ' || calls from pg_stat_user_functions").splitlines()}
+        self.assertGreaterEqual(calls.get("outbox_claim", 0), 20)
+        # Their timers alone; without the distinction they would look as often as the others.
+        self.assertLess(calls.get("windows_claim", 0), calls["outbox_claim"] / 2)
+        self.assertLess(calls.get("probe_claim", 0), calls["outbox_claim"] / 2)
+
     def test_7_lost_connections(self):
         for _ in range(5):
             self.cluster.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
