@@ -118,7 +118,26 @@ AVX512 static bool find_avx512(const char *text, size_t len, struct separators *
   return true;
 }
 
-#define EVERY_16 0x0001000100010001u /* times a mask of 16 bits: the same for each of the four fields */
+/* What stands in the fields of a register, a bit for each of its bytes. */
+struct characters {
+  uint64_t stops, minuses;
+  uint64_t wrong; /* not zero in the part of a field that is no plain number (two full stops do not count) */
+  __m512i values; /* of the digits; 0 elsewhere */
+};
+
+/* `firsts` has the first bit of each part of `width` bits. */
+AVX512 static inline struct characters read_characters(__m512i text, uint64_t inside, uint64_t firsts, unsigned width) {
+  struct characters c;
+  c.stops = _mm512_mask_cmpeq_epi8_mask(inside, text, _mm512_set1_epi8('.'));
+  c.minuses = _mm512_mask_cmpeq_epi8_mask(inside, text, _mm512_set1_epi8('-'));
+  uint64_t digits = inside & ~(c.stops | c.minuses);
+  c.values = _mm512_maskz_sub_epi8(digits, text, _mm512_set1_epi8('0'));
+  c.wrong = _mm512_cmpgt_epu8_mask(c.values, _mm512_set1_epi8(9));
+  c.wrong |= c.minuses & inside << 1; /* a minus that is not the first character */
+  /* No digit at all: the last bit of a part that is 0. A carry can also set it above such a part, which costs time. */
+  c.wrong |= (digits - firsts) & ~digits & firsts << (width - 1);
+  return c;
+}
 
 /* Which of the four 16-bit parts are not zero, as four bits. */
 AVX512 static inline unsigned parts(uint64_t mask) {
@@ -142,15 +161,10 @@ AVX512 static inline unsigned four_fields(const char *batch, const int32_t *ends
   text = _mm512_inserti32x4(text, load16(batch + ends[1] - 16), 1);
   text = _mm512_inserti32x4(text, load16(batch + ends[2] - 16), 2);
   text = _mm512_inserti32x4(text, load16(batch + ends[3] - 16), 3);
-  uint64_t stops = _mm512_mask_cmpeq_epi8_mask(inside, text, _mm512_set1_epi8('.'));
-  uint64_t minuses = _mm512_mask_cmpeq_epi8_mask(inside, text, _mm512_set1_epi8('-'));
-  uint64_t digits = inside & ~(stops | minuses);
-  __m512i values = _mm512_maskz_sub_epi8(digits, text, _mm512_set1_epi8('0'));
-  uint64_t wrong = _mm512_cmpgt_epu8_mask(values, _mm512_set1_epi8(9));
-  wrong |= minuses & inside << 1;                             /* a minus that is not the first character */
-  wrong |= (digits - EVERY_16) & ~digits & EVERY_16 * 0x8000; /* no digit at all: where a part is 0 this is not */
+  struct characters c = read_characters(text, inside, 0x0001000100010001, 16);
+  __m512i values = c.values;
   /* Digits behind the full stop; 16 without one. More than one full stop leaves a bit below. */
-  __m128i stop = _mm_cvtepu16_epi32(_mm_cvtsi64_si128((long long)stops));
+  __m128i stop = _mm_cvtepu16_epi32(_mm_cvtsi64_si128((long long)c.stops));
   refused |= _mm_test_epi32_mask(stop, _mm_add_epi32(stop, _mm_set1_epi32(-1)));
   __m128i fraction = _mm_sub_epi32(_mm_lzcnt_epi32(stop), _mm_set1_epi32(16));
   /* What stands before the full stop moves one byte to the right, over it. */
@@ -169,11 +183,11 @@ AVX512 static inline unsigned four_fields(const char *batch, const int32_t *ends
   __m256d powers =
       _mm512_castpd512_pd256(_mm512_permutex2var_pd(_mm512_loadu_pd(k->powers), which, _mm512_loadu_pd(k->powers + 8)));
   __m256d result = _mm256_div_pd(_mm256_cvtepi64_pd(mantissas), powers);
-  __m256i signs = _mm256_cvtepu16_epi64(_mm_cvtsi64_si128((long long)minuses));
+  __m256i signs = _mm256_cvtepu16_epi64(_mm_cvtsi64_si128((long long)c.minuses));
   __mmask8 negative = _mm256_test_epi64_mask(signs, signs);
   result = _mm256_mask_xor_pd(result, negative, result, _mm256_set1_pd(-0.0));
   _mm256_storeu_pd((double *)(void *)ret_bits, result);
-  return refused | (wrong ? parts(wrong) : 0);
+  return refused | (c.wrong ? parts(c.wrong) : 0);
 }
 
 /* Reads the fields that end at ends[0] and ends[1] (ends[-1] is the separator before them) as mantissas and codes.
@@ -184,21 +198,15 @@ AVX512 static inline unsigned two_fields(const char *batch, const int32_t *ends,
       _mm512_broadcast_i64x4(_mm256_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
                                              21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
   const __m512i own_half = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi8(4), 1);
-  const uint64_t every_32 = 0x100000001;
   __m128i ends_two = _mm_loadu_si64(ends), before_two = _mm_loadu_si64(ends - 1);
   __m128i lens = _mm_add_epi32(_mm_sub_epi32(ends_two, before_two), _mm_set1_epi32(-1));
   unsigned refused = _mm_cmpgt_epu32_mask(lens, _mm_set1_epi32(DECIMAL_DIGITS_MAX + 2)) & 3u;
   __mmask64 inside = _mm512_cmpgt_epu8_mask(_mm512_permutexvar_epi8(own_half, _mm512_castsi128_si512(lens)), from_end);
   __m512i text =
       _mm512_inserti64x4(_mm512_castsi256_si512(load32(batch + ends[0] - 32)), load32(batch + ends[1] - 32), 1);
-  uint64_t stops = _mm512_mask_cmpeq_epi8_mask(inside, text, _mm512_set1_epi8('.'));
-  uint64_t minuses = _mm512_mask_cmpeq_epi8_mask(inside, text, _mm512_set1_epi8('-'));
-  uint64_t digits = inside & ~(stops | minuses);
-  __m512i values = _mm512_maskz_sub_epi8(digits, text, _mm512_set1_epi8('0'));
-  uint64_t wrong = _mm512_cmpgt_epu8_mask(values, _mm512_set1_epi8(9));
-  wrong |= minuses & inside << 1;                                 /* a minus that is not the first character */
-  wrong |= (digits - every_32) & ~digits & every_32 * 0x80000000; /* no digit at all */
-  __m128i stop = _mm_cvtsi64_si128((long long)stops);
+  struct characters c = read_characters(text, inside, 0x100000001, 32);
+  __m512i values = c.values;
+  __m128i stop = _mm_cvtsi64_si128((long long)c.stops);
   refused |= _mm_test_epi32_mask(stop, _mm_add_epi32(stop, _mm_set1_epi32(-1)));
   __m128i fraction = _mm_lzcnt_epi32(stop); /* DECIMAL_WHOLE without one */
   /* What stands before the full stop moves one byte to the right, over it. */
@@ -219,9 +227,9 @@ AVX512 static inline unsigned two_fields(const char *batch, const int32_t *ends,
   _mm_storeu_si128((__m128i *)(void *)ret_bits, mantissas);
   *widest = _mm_or_si128(*widest, mantissas);
   uint64_t both = (uint64_t)_mm_cvtsi128_si64(fraction);
-  ret_codes[0] = (uint8_t)(both | ((minuses & 0xFFFFFFFF) != 0) << 7);
-  ret_codes[1] = (uint8_t)(both >> 32 | (minuses >> 32 != 0) << 7);
-  return refused | ((wrong & 0xFFFFFFFF) != 0) | (unsigned)(wrong >> 32 != 0) << 1;
+  ret_codes[0] = (uint8_t)(both | ((c.minuses & 0xFFFFFFFF) != 0) << 7);
+  ret_codes[1] = (uint8_t)(both >> 32 | (c.minuses >> 32 != 0) << 7);
+  return refused | ((c.wrong & 0xFFFFFFFF) != 0) | (unsigned)(c.wrong >> 32 != 0) << 1;
 }
 
 /* Whether every n-th separator is a newline, and no other one. */
