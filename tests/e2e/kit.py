@@ -52,7 +52,8 @@ steps:
     retry: {{limit: 20, backoff: 1s, max: 2s}}
 monitors:
   - {{name: inputs, kind: drift, columns: [x], window: 200 rows}}
-retrain: {{cooldown: 1s, budget: 1000 per day}}
+# No cooldown: a test's first signal may come right after its promotion.
+retrain: {{cooldown: 0s, budget: 1000 per day}}
 checks:
   - {{metric: accuracy, min: 0.5, vs_champion: -0.2}}
 gates:
