@@ -6,9 +6,9 @@
  * `struct fastcsv` each).
  *
  * Where the speed comes from: separators are found 64 bytes at a time; a field's digits, up to 19, become one integer
- * in a few instructions without a branch that depends on their number (with AVX-512 four short fields together, with
- * AVX2 one, elsewhere eight digits at once by the well known multiply-and-shift on a 64-bit word); decimal.h turns many
- * integers into doubles together. What is not of the common kind goes to number_parse(). */
+ * in a few instructions without a branch that depends on their number (with AVX-512 four short fields or two long ones
+ * together, with AVX2 one, elsewhere eight digits at once by the well known multiply-and-shift on a 64-bit word);
+ * decimal.h turns many integers into doubles together. What is not of the common kind goes to number_parse(). */
 #ifndef ORCH_STATS_FASTCSV_H
 #define ORCH_STATS_FASTCSV_H
 

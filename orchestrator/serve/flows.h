@@ -13,9 +13,9 @@ enum { WAKE_EVENT = 1, WAKE_ROWS = 2, WAKE_EVERYBODY = 255 };
 
 struct flow {
   const char *name;
-  unsigned wakes_on;                   /* WAKE_…; timers wake it too, after a second at most */
-  void *(*start)(struct serve *serve); /* NULL: not in this server */
-  void (*wake)(void *self);            /* a hint that something may be due */
+  unsigned wakes_on;                                               /* WAKE_…; each flow also looks by its own timer */
+  void *(*start)(struct serve *serve);                             /* NULL: not in this server */
+  void (*wake)(void *self);                                        /* a hint that something may be due */
   void (*stop)(void *self, void (*stopped)(void *arg), void *arg); /* gives leases back, frees itself */
   void (*metrics)(const void *self, struct strbuf *out);           /* may be NULL */
 };

@@ -235,6 +235,15 @@ class World:
                              check=True, capture_output=True, text=True)
         return [line.split("|")[0] for line in out.stdout.splitlines()]
 
+    def sql_through_restarts(self, text):
+        """sql() for a database that may be restarting."""
+        for _ in range(200):
+            try:
+                return self.sql(text)
+            except subprocess.CalledProcessError:
+                time.sleep(0.05)
+        raise AssertionError("the database did not come back")
+
     # ---- processes
 
     def orch(self, *args, env=None, check=True, stdin=None):

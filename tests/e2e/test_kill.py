@@ -47,13 +47,7 @@ class Killing(unittest.TestCase):
             self.stop.set()
 
     def sql(self, text):
-        """A reader that outlives a restart of the database."""
-        for _ in range(200):
-            try:
-                return self.w.sql(text)
-            except Exception:  # pylint: disable=broad-except
-                time.sleep(0.05)
-        raise AssertionError("the database did not come back")
+        return self.w.sql_through_restarts(text)
 
     # ---- what goes on
 

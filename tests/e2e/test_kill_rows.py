@@ -58,13 +58,7 @@ class KillingRows(unittest.TestCase):
         return self.w.start("serve", env={"ORCH_LISTEN": f"127.0.0.1:{self.ports[number]}"})
 
     def sql(self, text):
-        """A reader that outlives a restart of the database."""
-        for _ in range(200):
-            try:
-                return self.w.sql(text)
-            except Exception:  # pylint: disable=broad-except
-                time.sleep(0.05)
-        raise AssertionError("the database did not come back")
+        return self.w.sql_through_restarts(text)
 
     # ---- what goes on
 

@@ -1,4 +1,4 @@
-/* The loops for one kind of processor against those for any: the same offsets, squares, cells and range. */
+/* The loops that this processor gets against those for any: the same offsets, squares, cells and range. */
 #include <errno.h>
 #include <inttypes.h>
 #include <time.h>
@@ -30,8 +30,6 @@ static void prepare_is_the_same(void **state) {
   const char *given = getenv("ORCH_TEST_SEED");
   if (given) random_state = strtoull(given, NULL, 10);
   print_message("ORCH_TEST_SEED=%" PRIu64 "\n", random_state);
-#ifdef __x86_64__
-  if (!__builtin_cpu_supports("avx2")) skip();
   static struct block a, b;
   for (int round = 0; round < 2000; round++) {
     double reference[64], values[BLOCK];
@@ -51,22 +49,19 @@ static void prepare_is_the_same(void **state) {
     a.squares = b.squares = 0;
     a.min = a.max = b.min = b.max = values[0];
     prepare_anywhere(&a, &grid, &index, values, some);
-    prepare_avx2(&b, &grid, &index, values, some);
+    prepare(&b, &grid, &index, values, some);
     assert_memory_equal(a.whole, b.whole, some * sizeof a.whole[0]);
     assert_memory_equal(a.cells, b.cells, some * sizeof a.cells[0]);
     assert_true(a.squares == b.squares);
     if (a.min != b.min || a.max != b.max) fail_msg("range %g..%g, %g..%g", a.min, a.max, b.min, b.max);
     for (size_t i = 0; i < some; i++) assert_in_range(a.cells[i], 0, SKETCH_INDEX_CELLS - 1);
     assert_true(all_within_anywhere(values, some, grid.origin, grid.reach));
-    assert_true(all_within_avx2(values, some, grid.origin, grid.reach));
+    assert_true(all_within(values, some, grid.origin, grid.reach));
     size_t where = test_random(&random_state) % some;
     values[where] = round % 2 ? NAN : grid.origin + 1.5 * grid.reach;
     assert_false(all_within_anywhere(values, some, grid.origin, grid.reach));
-    assert_false(all_within_avx2(values, some, grid.origin, grid.reach));
+    assert_false(all_within(values, some, grid.origin, grid.reach));
   }
-#else
-  skip();
-#endif
 }
 
 /* Block by block or value by value: the same bytes, also with values that a block cannot take. */
